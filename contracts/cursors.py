@@ -1,0 +1,35 @@
+"""What the loader's `prepare` job found in a destination, before planning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from contracts.documents import Document
+
+
+class Failure(BaseModel):
+    """An error that crossed from one program to another: its text and exit code."""
+
+    model_config = ConfigDict(frozen=True)
+
+    message: str
+    exit_code: int = 4
+
+
+class Cursors(Document):
+    """cursors/<destination>.json. `cursors`: source → key → value, as CloudQuery's state table holds them."""
+
+    kind: ClassVar[str] = "cursors"
+
+    run: str
+    destination: str
+    guarantee: str = ""
+    cursors: Mapping[str, Mapping[str, str]] = {}
+    last_sync: Mapping[
+        str, datetime
+    ] = {}  # source → its newest sync time recorded in the destination
+    error: Failure | None = None

@@ -1,0 +1,127 @@
+"""The Source protocol: what a source declares at plan time and what it yields when it is read.
+
+A source is made by its factory `open(spec: dict, context: Context) -> Source`, found by name in
+`worker.sources.registry`; it is used by one process at a time and may use threads inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from contracts.commit import Outcome
+from contracts.errors import Reason
+from contracts.table import Table
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The clients of one table: ranges of one of the source's lists.
+
+    Tables that share a list name share the list, which is written once. `ids` may be lazy
+    (`len` and indexing suffice). `whole`: fresh, complete, unfiltered; otherwise `why_not` says why,
+    and nothing outside the planned cells counts as departed.
+    """
+
+    list: str
+    ids: Sequence[str]
+    ranges: tuple[tuple[int, int], ...] | None = None  # None: all of `ids`
+    whole: bool = True
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to read: a tree of tables (parents first) for some clients, or one slice of one cell.
+
+    `selected` names the tables whose rows are wanted; the others are only walked through.
+    `tree` carries the frozen schemas, `_cq_*` columns included.
+    """
+
+    tree: tuple[Table, ...]
+    selected: frozenset[str]
+    clients: Sequence[str]
+    slice: Mapping[str, Any] | None = None
+
+    @property
+    def top(self) -> Table:
+        return self.tree[0]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A batch of one table for one client.
+
+    Columns in any order; columns of the schema that are missing are null. A source may supply
+    `_cq_id` and `_cq_parent_id` itself (children need the latter); everything else `_cq_*` is added.
+    """
+
+    table: str
+    client: str
+    batch: pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All rows of an incremental cell before this one may be kept, with this cursor, whatever comes after."""
+
+    table: str
+    client: str
+    cursor: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class CellDone:
+    """The end of one cell. Every selected table of the tree ends for every client, once.
+
+    A cell for which the stream ends without it has failed.
+    """
+
+    table: str
+    client: str
+    outcome: Outcome = "ok"
+    reason: Reason | None = None
+    message: str = ""
+    cursor: Mapping[str, str] = field(default_factory=dict)
+
+
+Event = Rows | Checkpoint | CellDone
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a source may use of its surroundings; clocks and waiting come in, so that tests own them."""
+
+    name: str  # the source's name in the spec
+    now: Callable[[], datetime]  # zone-aware, UTC
+    sleep: Callable[[float], None]
+    cancelled: Callable[[], bool]  # true once this attempt should stop; long loops look at it
+    deterministic_cq_id: bool = False
+    rate_per_s: float = 0.0  # per client and service; 0: the source's own default
+    max_clients_in_flight: int = 0  # 0: the source's own default
+
+
+class Source(Protocol):
+    """Reads one system. Errors of one cell are outcomes; an exception fails what is left of the shard."""
+
+    def tables(self) -> Sequence[Table]:
+        """All tables, parents before children; no rows are read. Without `_cq_*` columns."""
+
+    def clients(self, table: Table) -> Clients:
+        """Whom to ask for a top-level table. Cheap calls only; no credential and no object per client."""
+
+    def read(self, work: Work, cursors: Mapping[str, str]) -> Iterator[Event]:
+        """Rows as they come, each cell closed by CellDone. `cursors`: the state of this source, key → value."""
+
+    def close(self) -> None: ...
+
+
+class Splitter(Protocol):
+    """A source that can cut a huge cell into slices."""
+
+    def split(self, table: Table, client: str, n: int) -> Sequence[Mapping[str, Any]]:
+        """About n slices, as JSON for `Work.slice`: together the whole cell, once. Empty: cannot be cut."""
