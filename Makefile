@@ -1,0 +1,65 @@
+# Every target is a line that a person could type. `make help` prints this list.
+SHELL := bash
+PYTHON ?= python3
+BIN := .venv/bin
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help install servers run fleet test quick lint types lock check bench docs fmt clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+$(BIN)/sharder: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+install: $(BIN)/sharder ## a virtual environment in .venv with the locked packages
+
+servers: ## the servers that the tests start: Redis and PostgreSQL (Debian packages)
+	bash deploy/dev/servers.sh
+
+run: install ## a simulated AWS organisation, synced into DuckDB on this machine
+	$(BIN)/python examples/aws/run.py
+
+fleet: install servers ## the same on a local fleet: Redis, S3 server, two workers, a loader
+	$(BIN)/python examples/fleet/run.py
+
+test: install servers ## all tests, with real Redis, PostgreSQL and S3 servers
+	$(BIN)/python -m pytest $(TESTS) -n 2 --dist loadfile --durations=15
+
+quick: install ## the tests that take seconds
+	$(BIN)/python -m pytest tests/unit tests/contract -n 2 -m "not slow"
+
+lint: install ## ruff, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+lock: install ## the lock file agrees with pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev pyproject.toml -o requirements.lock
+	git diff --exit-code requirements.lock
+
+docs: install ## write the generated pages of docs/ again
+	$(BIN)/python -m docs.generate
+
+check: lint types test ## what has to be green before a commit
+
+bench: install servers ## measure against the hand-written limit and dlt, side by side
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	$(BIN)/uv pip sync --quiet --python .venv-bench/bin/python requirements-bench.lock
+	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --no-deps --editable .
+	.venv-bench/bin/python -m tests.bench
+
+fmt: install ## format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what the targets above made
+	rm -rf .venv .venv-bench .sharder .mypy_cache .ruff_cache

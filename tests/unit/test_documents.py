@@ -1,0 +1,149 @@
+"""Golden documents: each format version is pinned byte for byte, and stays readable."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import types
+from contracts.commit import Attempt, Cell, Commit, Part
+from contracts.cursors import Cursors, Failure
+from contracts.errors import Permanent, SharderError, VersionUnknown
+from contracts.history import History
+from contracts.plan import Plan, PlannedDestination, PlannedSource, PlannedTable, Shard, Slice
+from contracts.receipt import LoadedTable, Receipt
+from contracts.summary import CellCounts, DestinationSummary, Problem, Summary, TableSummary
+from contracts.table import Column, Table, with_cq_columns
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+T0 = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+T1 = datetime(2026, 1, 2, 3, 5, tzinfo=UTC)
+RUN = "20260102T030405-abcdef"
+
+INSTANCES = with_cq_columns(
+    Table(
+        "aws_ec2_instances",
+        (
+            Column("arn", pa.string(), nullable=False, primary_key=True, description="The ARN"),
+            Column("tags", types.JSON),
+            Column("launch_time", types.TIMESTAMP),
+        ),
+    )
+)
+TABLE = PlannedTable(
+    source="aws", name="aws_ec2_instances", tree=(INSTANCES,), selected=("aws_ec2_instances",),
+    first=0, shards=2, cells=34, clients=((0, 17), (20, 37)), authoritative=False,
+    why_not_authoritative="--client narrowed the run", cost_s=11.9,
+)  # fmt: skip
+
+DOCUMENTS = {
+    "plan.json": Plan(
+        run=RUN, round=1, created=T0, sync_time=T0,
+        sources=(PlannedSource(name="aws", path="cloudquery/aws", spec=0, destinations=("pg",), clients=37),),
+        destinations=(PlannedDestination(name="pg", path="cloudquery/postgresql", spec=1, holds_state_of=("aws",)),),
+        tables=(TABLE,), shards=2, cells=34,
+    ),
+    "commit.json": Commit(
+        run=RUN, shard="01-0000000", attempt="a1", worker="host/7", started=T0, ended=T1,
+        parts=(Part(key="runs/x/data/00000.parquet", table="aws_ec2_instances", rows=3, bytes=900,
+                    checksum="crc32:0badcafe", cells={"1:us-east-1": 2, "2:us-east-1": 1}, dropped=("2:us-east-1",)),),
+        cells=(Cell(table="aws_ec2_instances", client="1:us-east-1", outcome="ok", rows=2, cursor={"k": "v"}),
+               Cell(table="aws_ec2_instances", client="2:us-east-1", outcome="failed", reason="denied", message="no")),
+    ),
+    "commit-verdict.json": Commit(
+        run=RUN, shard="01-0000001", attempt="watch", started=T0, ended=T1,
+        verdict=Cell(table="*", client="*", outcome="failed", reason="lost", message="3 attempts died"),
+    ),
+    "attempt.json": Attempt(run=RUN, job="01-0000000", attempt="a1", worker="host/7", started=T0),
+    "cursors.json": Cursors(run=RUN, destination="pg", guarantee="transactional", cursors={"hn": {"items": "7"}},
+                            last_sync={"hn": T0}),
+    "cursors-failed.json": Cursors(run=RUN, destination="pg", error=Failure(message="wrong password")),
+    "receipt.json": Receipt(
+        run=RUN, destination="pg", source="aws", table="aws_ec2_instances", round=1, rounds=(1,), load="l1",
+        outcome="ok", guarantee="transactional", started=T0, ended=T1, cells_ok=33, cells_failed=1,
+        tables=(LoadedTable(table="aws_ec2_instances", copied=2, published=2, stale=1),),
+    ),
+    "history.json": History(source="aws", table="aws_ec2_instances", updated=T0, cells=34, mean_s=0.4, mean_rows=12.5,
+                            heavy={"1:us-east-1": (61.5, 40000)}),
+    "summary.json": Summary(
+        run=RUN, round=1, sync_time=T0, started=T0, ended=T1, exit_code=3, cells=CellCounts(ok=33, failed=1),
+        tables=(TableSummary(source="aws", table="aws_ec2_instances", cells=CellCounts(ok=33, failed=1), rows=2,
+                             bytes=900, seconds=1.5),),
+        destinations=(DestinationSummary(destination="pg", source="aws", table="aws_ec2_instances", published=2,
+                                         stale=1, guarantee="transactional"),),
+        problems=(Problem(source="aws", table="aws_ec2_instances", outcome="failed", reason="denied", cells=1,
+                          clients=("2:us-east-1",), message="no"),),
+        rows=2, bytes=900,
+    ),
+}  # fmt: skip
+
+KINDS = sorted({type(d) for d in DOCUMENTS.values()}, key=lambda c: c.__name__)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_is_written_as_its_golden_file(name):
+    golden = GOLDEN / "v1" / name
+    assert DOCUMENTS[name].to_bytes() + b"\n" == golden.read_bytes(), (
+        "the format changed: raise the version, keep the old golden file, and write a new one"
+    )
+
+
+@pytest.mark.parametrize(
+    "golden", sorted(GOLDEN.glob("v*/*.json")), ids=lambda p: f"{p.parent.name}/{p.name}"
+)
+def test_documents_of_every_version_stay_readable(golden):
+    kind = type(DOCUMENTS[golden.name])
+    assert kind.from_bytes(golden.read_bytes()) == DOCUMENTS[golden.name]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_document_of_a_newer_version_is_refused_by_name(kind):
+    with pytest.raises(VersionUnknown, match=rf"{kind.kind} of format version 99"):
+        kind.from_bytes(b'{"version": 99, "anything": "else"}', "some/key")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    data=st.binary(max_size=60)
+    | st.sampled_from([b"{}", b"[]", b"null", b'{"version": "x"}', b'{"version": null}'])
+)
+def test_what_is_no_document_is_one_clear_error(kind, data):
+    with pytest.raises(SharderError):
+        kind.from_bytes(data)
+
+
+def test_a_line_of_the_plan_reads_back():
+    for shard in (
+        Shard("01-0000000", "aws", "t", ((0, 5), (7, 9)), 61.25),
+        Shard(
+            "02-0000001",
+            "db",
+            "t",
+            ((3, 4),),
+            60.0,
+            Slice(0, 2, {"column": "id", "low": None, "high": 9}),
+        ),
+    ):
+        assert Shard.from_line(shard.to_line()) == shard
+    assert shard.cells == 1
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{}", b"[]", b'{"id":1,"source":"a","table":"t","clients":[[1]]}']
+)
+def test_what_is_no_shard_is_refused(line):
+    with pytest.raises(Permanent, match="not a shard"):
+        Shard.from_line(line)
+
+
+def test_a_plan_knows_its_tables_by_name():
+    plan = DOCUMENTS["plan.json"]
+    assert plan.table("aws", "aws_ec2_instances") == TABLE
+    assert list(TABLE.shard_ids(1)) == ["01-0000000", "01-0000001"]
+    with pytest.raises(Permanent, match="has no table 'x'"):
+        plan.table("aws", "x")
