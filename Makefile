@@ -23,10 +23,10 @@ servers: ## the servers that the tests start: Redis and PostgreSQL (Debian packa
 	bash deploy/dev/servers.sh
 
 run: install ## a simulated AWS organisation, synced into DuckDB on this machine
-	$(BIN)/python examples/aws/run.py
+	$(BIN)/python -m examples.aws.run
 
 fleet: install servers ## the same on a local fleet: Redis, S3 server, two workers, a loader
-	$(BIN)/python examples/fleet/run.py
+	$(BIN)/python -m examples.fleet.run
 
 test: install servers ## all tests, with real Redis, PostgreSQL and S3 servers
 	$(BIN)/python -m pytest $(TESTS) -n 2 --dist loadfile --durations=15

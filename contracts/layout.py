@@ -72,7 +72,7 @@ def shard_id(round_: int, number: int) -> str:
 
 def parse_shard_id(shard: str) -> tuple[int, int]:
     """(round, number in the round). Raises InputError if it is not a shard id."""
-    if not re.fullmatch(r"\d{2,}-\d{7,}", shard):
+    if not re.fullmatch(r"[0-9]{2,}-[0-9]{7,}", shard):
         raise InputError(f"not a shard id: {shard[:40]!r}", "shard ids look like 01-0000042")
     round_, number = shard.split("-")
     return int(round_), int(number)

@@ -79,13 +79,20 @@ class _Model(BaseModel):
 
 
 class PlannedSource(_Model):
-    """A source of the round; `spec` is the number of its document on the stage."""
+    """A source of the round; `spec` is the number of its document on the stage.
+
+    Limits come from the fleet document (`sources.NAME`); 0: none, or the source's own default.
+    """
 
     name: str
     path: str
     spec: int
     destinations: tuple[str, ...]
     clients: int  # lines of clients/<source>.jsonl
+    attempts: int = 0  # per shard; 0: as the plan says
+    timeout_s: float = 0.0  # of one attempt at a shard
+    rate_per_s: float = 0.0
+    max_clients_in_flight: int = 0
 
 
 class PlannedTable(_Model):

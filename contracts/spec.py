@@ -6,6 +6,7 @@ plugin and is validated by the plugin's own model; file and line of every messag
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,7 +18,7 @@ MigrateMode = Literal["safe", "forced"]
 PkMode = Literal["default", "cq-id-only"]
 Registry = Literal["cloudquery", "github", "local", "grpc", "docker", "python"]
 
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*((?:[kmgt]i?)?b?)\s*", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -31,23 +32,26 @@ def size_bytes(value: Any) -> int:
         raise ValueError(f"not a size: {value!r}; write for example 128MiB")
     unit = match[2].lower().removesuffix("b")
     base = 1024 if unit.endswith("i") else 1000
-    return int(float(match[1]) * base ** ("kmgt".index(unit[0]) + 1 if unit else 0))
+    number = float(match[1]) * base ** ("kmgt".index(unit[0]) + 1 if unit else 0)
+    if not math.isfinite(number):
+        raise ValueError(f"too large a size: {value[:20]}…")
+    return int(number)
 
 
 def seconds(value: Any) -> float:
     """`90`, `20m`, `1h30m`, `7d` → seconds. Raises ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _finite(value)
     found = _DURATION.findall(value) if isinstance(value, str) else []
     if found and "".join(n + u for n, u in found) == value.strip():
-        return float(sum(float(n) * _SECONDS[u] for n, u in found))
+        return _finite(sum(float(n) * _SECONDS[u] for n, u in found))
     raise ValueError(f"not a duration: {value!r}; write for example 90s, 20m or 7d")
 
 
 def per_second(value: Any) -> float:
     """`20/s`, `100/m`, `5` → calls per second. Raises ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _finite(value)
     match = (
         re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*/\s*(s|m|h)\s*", value)
         if isinstance(value, str)
@@ -55,7 +59,13 @@ def per_second(value: Any) -> float:
     )
     if not match:
         raise ValueError(f"not a rate: {value!r}; write for example 20/s")
-    return float(match[1]) / _SECONDS[match[2]]
+    return _finite(float(match[1]) / _SECONDS[match[2]])
+
+
+def _finite(value: float) -> float:
+    if not 0 <= value < 1e15:
+        raise ValueError(f"out of range: {value!s:.20}")
+    return float(value)
 
 
 def _none_is_empty(value: Any) -> Any:
@@ -147,7 +157,7 @@ class SourceLimits(Model):
     max_clients_in_flight: int = Field(0, ge=0)
     rate_limit: Rate = 0.0
     timeout: Seconds = 0.0
-    attempts: int = Field(3, ge=1)
+    attempts: int = Field(0, ge=0, description="0: as the fleet says")
     queue: str = ""
 
 
@@ -159,8 +169,8 @@ class Fleet(Model):
     stage: str = ""
     broker: str = ""
     format: Literal["parquet", "csv"] = "parquet"
-    part_size: Size = 128 << 20
-    shard_seconds: Seconds = 60.0
+    part_size: Size = Field(128 << 20, ge=1 << 16)
+    shard_seconds: Seconds = Field(60.0, gt=0)
     keep: Seconds = 7 * 86400.0
     deadline: Seconds = 0.0
     attempts: int = Field(

@@ -21,6 +21,9 @@ class InetType(pa.ExtensionType):
     def __init__(self) -> None:
         super().__init__(pa.string(), "inet")
 
+    def __hash__(self) -> int:
+        return hash(self.extension_name)
+
     def __arrow_ext_serialize__(self) -> bytes:
         return b""
 
@@ -35,6 +38,9 @@ class MacType(pa.ExtensionType):
 
     def __init__(self) -> None:
         super().__init__(pa.binary(6), "mac")
+
+    def __hash__(self) -> int:
+        return hash(self.extension_name)
 
     def __arrow_ext_serialize__(self) -> bytes:
         return b""

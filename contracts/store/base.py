@@ -51,7 +51,10 @@ class Store(Protocol):
         """A seekable reader of ranges, for Parquet footers and row groups. Raises NotFound."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Entries below a prefix, sorted by key, only keys greater than `after`; pages are streamed."""
+        """Entries below a prefix, sorted by key, only keys greater than `after`; pages are streamed.
+
+        The prefix is empty or ends with '/'.
+        """
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove; keys that do not exist are no error."""

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from contracts.errors import Denied, NotFound, Permanent
+from contracts.errors import Denied, InputError, NotFound, Permanent, SharderError, StoreUnfit
 from contracts.store.base import Entry
 
 _TEMPORARY = ".tmp"  # hidden; `layout.escape` never makes a hidden segment, so no key ends up here
+_ABANDONED_S = 24 * 3600.0  # a temporary file of this age belongs to a process that was killed
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS})
+# A key below an object, or the name of a directory: no such object either way.
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
+
+
+@contextmanager
+def _asking(verb: str, place: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise translate(error, verb, place) from error
+
+
+def translate(error: OSError, verb: str, place: str) -> SharderError:
+    """Our error for one of the operating system's."""
+    if error.errno in _FULL:
+        return Permanent(
+            f"cannot {verb} {place}: {(error.strerror or 'the disk is full').lower()}",
+            "make room on this disk or raise the quota, or move the stage; then try again",
+        )
+    if error.errno in _REFUSED:
+        return Denied(
+            f"may not {verb} {place}: {(error.strerror or 'permission denied').lower()}",
+            "give this user access to the directory, or move the stage",
+        )
+    if verb == "read" and error.errno in _ABSENT:
+        return NotFound(f"{place} does not exist")
+    if error.errno in {errno.ENOTDIR, errno.EEXIST}:
+        return Permanent(f"cannot {verb} {place}: a file is where a directory must be")
+    return Permanent(f"cannot {verb} {place}: {error.strerror or error}")
 
 
 class LocalStore:
@@ -20,6 +57,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self.url = str(root)
+        self._swept = False
 
     def _path(self, key: str) -> Path:
         if any(part in {"", ".", ".."} for part in key.split("/")):
@@ -27,63 +65,77 @@ class LocalStore:
         return self.root / key
 
     def get(self, key: str) -> bytes:
-        try:
+        with _asking("read", f"{self.url}/{key}"):
             return self._path(key).read_bytes()
-        except FileNotFoundError as error:
-            raise NotFound(f"{self.url}/{key} does not exist") from error
-        except PermissionError as error:
-            raise Denied(f"{self.url}/{key} may not be read: {error.strerror}") from error
 
     def put(self, key: str, data: bytes) -> None:
-        upload = self.open_write(key)
-        upload.write(data)
-        upload.close()
+        self._upload(key, data).close()
 
     def create(self, key: str, data: bytes) -> bool:
+        # Only saves the write; the link below decides.
+        return not self._path(key).exists() and self._upload(key, data).publish(replace=False)
+
+    def _upload(self, key: str, data: bytes) -> LocalUpload:
         upload = self.open_write(key)
         upload.write(data)
-        return upload.publish(replace=False)
+        return upload
 
     def open_write(self, key: str) -> LocalUpload:
-        return LocalUpload(self.root / _TEMPORARY / uuid4().hex, self._path(key), self.url)
+        final = self._path(key)
+        if not self._swept:
+            self._sweep()
+            self._swept = True
+        return LocalUpload(self.root / _TEMPORARY / uuid4().hex, final, f"{self.url}/{key}")
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left half-written."""
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            for entry in os.scandir(self.root / _TEMPORARY):
+                with suppress(FileNotFoundError):
+                    if entry.stat().st_mtime < time.time() - _ABANDONED_S:
+                        Path(entry).unlink()
 
     def open_read(self, key: str) -> BinaryIO:
-        try:
+        with _asking("read", f"{self.url}/{key}"):
             return self._path(key).open("rb")
-        except FileNotFoundError as error:
-            raise NotFound(f"{self.url}/{key} does not exist") from error
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        top, _, _ = prefix.rpartition("/")
-        yield from self._walk(f"{top}/" if top else "", prefix, after)
+        if prefix and not prefix.endswith("/"):
+            raise InputError(f"a prefix is empty or ends with '/': {prefix!r}")
+        if prefix:
+            self._path(prefix.removesuffix("/"))
+        with _asking("list", f"{self.url}/{prefix}"):
+            yield from self._walk(prefix, after)
 
-    def _walk(self, below: str, prefix: str, after: str) -> Iterator[Entry]:
+    def _walk(self, below: str, after: str) -> Iterator[Entry]:
         try:
-            found = list(os.scandir(self.root / below))
+            with os.scandir(self.root / below) as entries:
+                # A directory sorts as its keys do: with the slash.
+                found = sorted(
+                    (f"{below}{e.name}/" if e.is_dir() else f"{below}{e.name}", e)
+                    for e in entries
+                    if e.name != _TEMPORARY
+                )
         except (FileNotFoundError, NotADirectoryError):
             return
-        # A directory sorts as its keys do: with the slash.
-        names = [(f"{below}{e.name}/" if e.is_dir() else f"{below}{e.name}", e) for e in found]
-        for key, entry in sorted(names, key=lambda n: n[0]):
-            if entry.name == _TEMPORARY or not key.startswith(prefix[: len(key)]):
-                continue
-            if entry.is_dir():
+        for key, entry in found:
+            if key.endswith("/"):
                 if key > after or after.startswith(key):
-                    yield from self._walk(key, prefix, after)
-            elif key.startswith(prefix) and key > after:
-                try:
+                    yield from self._walk(key, after)
+            elif key > after:
+                with suppress(FileNotFoundError):  # removed in between
                     status = entry.stat()
-                except FileNotFoundError:
-                    continue
-                yield Entry(key, status.st_size, status.st_mtime)
+                    yield Entry(key, status.st_size, status.st_mtime)
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
             path = self._path(key)
-            path.unlink(missing_ok=True)
-            self._prune(path.parent)
+            with _asking("delete", f"{self.url}/{key}"), suppress(NotADirectoryError):
+                path.unlink(missing_ok=True)
+                self._prune(path.parent)
 
     def _prune(self, directory: Path) -> None:
+        """Remove directories that became empty: other stores have none either."""
         while directory != self.root:
             try:
                 directory.rmdir()
@@ -99,44 +151,83 @@ class LocalStore:
 
 
 class LocalUpload:
-    """A temporary file that becomes the object on `close`."""
+    """A temporary file that becomes the object on `close`; any failure leaves nothing behind."""
 
-    def __init__(self, temporary: Path, final: Path, url: str) -> None:
+    def __init__(self, temporary: Path, final: Path, place: str) -> None:
         self._temporary = temporary
         self._final = final
-        self._url = url
-        try:
+        self._place = place
+        with _asking("write", place):
             temporary.parent.mkdir(parents=True, exist_ok=True)
             self._file = temporary.open("xb")
-        except PermissionError as error:
-            raise Denied(f"{url} may not be written: {error.strerror}") from error
 
     def write(self, data: bytes | memoryview) -> int:
-        return self._file.write(data)
-
-    def publish(self, *, replace: bool) -> bool:
-        """Sync and give the file its name; False if it must not replace and the name is taken."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        while True:
-            self._final.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                if replace:
-                    self._temporary.replace(self._final)
-                    return True
-                os.link(self._temporary, self._final)
-            except FileExistsError:
-                self._temporary.unlink()
-                return False
-            except FileNotFoundError:
-                continue  # the directory was pruned in between
-            self._temporary.unlink()
-            return True
+        with self._undone_on_failure():
+            return self._file.write(data)
 
     def close(self) -> None:
         self.publish(replace=True)
 
     def abort(self) -> None:
-        self._file.close()
+        # Closing flushes; a full disk must not keep the file from being removed.
+        with suppress(OSError):
+            self._file.close()
         self._temporary.unlink(missing_ok=True)
+
+    def publish(self, *, replace: bool) -> bool:
+        """Sync and give the file its name; False if it must not replace and the name is taken."""
+        with self._undone_on_failure():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            won = self._name(replace=replace)
+            if won:
+                _sync_directory(self._final.parent)
+        if not replace:
+            self._temporary.unlink()
+        return won
+
+    def _name(self, *, replace: bool) -> bool:
+        while True:
+            with suppress(FileNotFoundError):  # the directory was pruned in between: once more
+                self._final.parent.mkdir(parents=True, exist_ok=True)
+                if replace:
+                    self._temporary.replace(self._final)
+                    return True
+                try:
+                    os.link(self._temporary, self._final)
+                except FileExistsError:
+                    return False
+                except OSError as error:
+                    if error.errno in _NO_LINKS:
+                        raise _no_links(self._place) from error
+                    raise
+                return True
+            if not self._temporary.exists():
+                raise Permanent(f"the temporary file of {self._place} was removed by someone")
+
+    @contextmanager
+    def _undone_on_failure(self) -> Iterator[None]:
+        try:
+            with _asking("write", self._place):
+                yield
+        except BaseException:
+            self.abort()
+            raise
+
+
+def _sync_directory(directory: Path) -> None:
+    """A synced file whose name is not on the disk is lost with the power."""
+    with suppress(FileNotFoundError):  # already deleted by another process
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _no_links(place: str) -> StoreUnfit:
+    return StoreUnfit(
+        f"cannot write {place}: the file system has no hard links, on which commits rest",
+        "move the stage to a local disk or to an object store",
+    )

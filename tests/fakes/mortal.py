@@ -1,0 +1,101 @@
+"""A loader that dies: a process that kills itself right after its n-th write, to the stage or the warehouse.
+
+The processes are forked from a server that has imported everything and opened nothing, so a death
+costs a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from contracts.store import open_store
+from loader import cache
+from loader.cache import Warehouses
+from loader.documents import OpenDestination
+from tests.fakes.stage import NOW, Bad, Good, StageRun, rows, shard
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(
+    ["tests.fakes.mortal", "duckdb", "psycopg", "pgpq", "pyarrow.parquet"]
+)
+
+
+class Countdown:
+    """Writes left until death."""
+
+    def __init__(self, writes: int) -> None:
+        self.left = writes
+
+    def wrote(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def doomed_run(
+    stage: Path, path: str, spec: Mapping[str, Any], n: int, write_mode: str, **kwargs: Any
+) -> StageRun:
+    """Run n: two rows, a failed cell and a cursor; its documents are written if they are not there."""
+    run = StageRun(
+        stage, spec=spec, path=path, run=f"run-{n:03d}", sync_time=NOW + timedelta(days=n),
+        write_mode=write_mode, state="cq_state", **kwargs,
+    )  # fmt: skip
+    if not run.stage.rounds(run.run):
+        cells = {"a": Good(rows(n, n + 1), {"items": str(n)}), "b": Bad("denied")}
+        run.round([shard(cells)])
+    return run
+
+
+def dies(stage: Path, path: str, spec: Mapping[str, Any], n: int, write_mode: str) -> bool:
+    """Whether a loader of run n died at its n-th write; False if it was done before."""
+    process = _SERVER.Process(target=_load, args=(stage, path, dict(spec), n, write_mode))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def _load(stage: Path, path: str, spec: Mapping[str, Any], n: int, write_mode: str) -> None:
+    countdown = Countdown(n)
+    store = _mortal_store(stage, countdown)
+    warehouses = Warehouses(lambda found: _mortal(found, countdown))
+    doomed_run(stage, path, spec, n, write_mode, store=store, warehouses=warehouses).load()
+
+
+def _mortal_store(stage: Path, countdown: Countdown) -> Any:
+    store: Any = open_store(str(stage))
+    for name in ("put", "create"):
+        setattr(store, name, _counted(getattr(store, name), countdown))
+    return store
+
+
+def _mortal(found: OpenDestination, countdown: Countdown) -> Any:
+    """Statements count, and so do commits: a death between two of them loses a whole transaction."""
+    warehouse: Any = cache.open_destination(found)
+    transaction = warehouse.transaction
+
+    @contextmanager
+    def committed() -> Iterator[None]:
+        with transaction():
+            yield
+        countdown.wrote()
+
+    warehouse.transaction = committed
+    warehouse.execute = _counted(warehouse.execute, countdown)
+    return warehouse
+
+
+def _counted(call: Any, countdown: Countdown) -> Any:
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        result = call(*args, **kwargs)
+        countdown.wrote()
+        return result
+
+    return counted
