@@ -125,3 +125,10 @@ class Splitter(Protocol):
 
     def split(self, table: Table, client: str, n: int) -> Sequence[Mapping[str, Any]]:
         """About n slices, as JSON for `Work.slice`: together the whole cell, once. Empty: cannot be cut."""
+
+
+class Sizer(Protocol):
+    """A source that knows from a catalogue, without reading rows, how large its cells are."""
+
+    def size(self, table: Table, client: str) -> float:
+        """Seconds that reading the cell may take; 0 if that is not known."""

@@ -1,0 +1,127 @@
+"""Which tables of a source a spec selects, as CloudQuery has it.
+
+Only `*` is special and stands for any run of characters. A selected child brings its ancestors; a
+skipped table takes its whole subtree with it; every pattern must match something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from contracts.errors import InputError
+from contracts.spec import Source
+from contracts.specfile import SpecDocument, nearest
+from contracts.table import Table, trees
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A top-level table with its selected descendants, parents first."""
+
+    tables: tuple[Table, ...]
+
+    @property
+    def top(self) -> Table:
+        return self.tables[0]
+
+    @property
+    def selected(self) -> tuple[str, ...]:
+        return tuple(t.name for t in self.tables)
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a whole name matches; case counts."""
+    compiled = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+    return lambda name: compiled.fullmatch(name) is not None
+
+
+def select(
+    source: Source, tables: Sequence[Table], document: SpecDocument | None = None
+) -> tuple[Tree, ...]:
+    """The selected trees, in the source's order. `document` says where a wrong pattern stands.
+
+    Raises InputError for a pattern that matches no table, and if nothing is left.
+    """
+    names = [t.name for t in tables]
+    chosen = _matched(source, "tables", source.tables, names, document)
+    skipped = _matched(source, "skip_tables", source.skip_tables, names, document)
+    children_too = not source.skip_dependent_tables
+    kept = (_kept(t, chosen, skipped, children_too=children_too) for t in trees(tables).values())
+    found = tuple(Tree(tables) for tables in kept if tables)
+    if not found:
+        message = f"source '{source.name}': `skip_tables` leaves none of the {len(names)} tables"
+        raise _error(document, message, "", ("spec", "skip_tables"))
+    return found
+
+
+def _kept(
+    tree: Sequence[Table], chosen: set[str], skipped: set[str], *, children_too: bool
+) -> tuple[Table, ...]:
+    parents = {t.name: t.parent for t in tree}
+    gone: set[str] = set()
+    wanted: set[str] = set()
+    for table in tree:  # parents come first
+        if table.name in skipped or table.parent in gone:
+            gone.add(table.name)
+        elif table.name in chosen or (children_too and table.parent in wanted):
+            wanted.add(table.name)
+    return tuple(t for t in tree if t.name in wanted | _ancestors(wanted, parents))
+
+
+def _ancestors(names: Iterable[str], parents: dict[str, str | None]) -> set[str]:
+    found: set[str] = set()
+    for name in names:
+        above = parents.get(name)
+        while above in parents and above not in found:
+            found.add(str(above))
+            above = parents[str(above)]
+    return found
+
+
+def narrow(found: Sequence[Tree], patterns: Sequence[str]) -> tuple[Tree, ...]:
+    """The trees cut down to the matching tables, their ancestors and their descendants."""
+    matches = [matcher(p) for p in patterns]
+    kept = (
+        _kept(
+            tree.tables,
+            {name for name in tree.selected if any(match(name) for match in matches)},
+            set(),
+            children_too=True,
+        )
+        for tree in found
+    )
+    return tuple(Tree(tables) for tables in kept if tables)
+
+
+def _matched(
+    source: Source,
+    field: str,
+    patterns: Sequence[str],
+    names: Sequence[str],
+    document: SpecDocument | None,
+) -> set[str]:
+    found: set[str] = set()
+    for i, pattern in enumerate(patterns):
+        match = matcher(pattern)
+        matched = {name for name in names if match(name)}
+        if not matched:
+            verb = "has no table" if "*" not in pattern else "has no table that matches"
+            message = f"source '{source.name}' {verb} '{pattern}'"
+            raise _error(document, message, suggestion(source, pattern, names), ("spec", field, i))
+        found |= matched
+    return found
+
+
+def suggestion(source: Source, pattern: str, names: Sequence[str]) -> str:
+    """The nearest name, and where all of them are listed."""
+    listing = f"`sharder tables {source.plugin}` lists all {len(names):,}"
+    near = nearest(pattern.replace("*", ""), names)
+    return f"did you mean '{near}'? {listing}" if near else listing
+
+
+def _error(
+    document: SpecDocument | None, message: str, hint: str, path: tuple[str | int, ...]
+) -> InputError:
+    return document.error(message, hint, path) if document else InputError(message, hint)
