@@ -31,9 +31,10 @@ def holds(type_: pa.DataType, *, nested: bool = False) -> bool:
     if test.is_dictionary(type_):
         return bool(test.is_string(type_.value_type))
     coarse = test.is_date64(type_) or getattr(type_, "unit", "") == "s"
-    if nested and (coarse or type_ in (types.INET, types.MAC)):
+    view = test.is_string_view(type_) or test.is_binary_view(type_)
+    if nested and (coarse or view or type_ in (types.INET, types.MAC)):
         # These come back in the next finer unit or as their storage: undone for a column by a cast,
-        # which Arrow does not know inside of every nested type.
+        # which Arrow does not know inside of every nested type. And it cannot slice nested views.
         return False
     if test.is_struct(type_):
         fields = [type_.field(i) for i in range(type_.num_fields)]

@@ -1,0 +1,217 @@
+"""The inside of an attempt: events of the source → parts on the stage and the commit's contents."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from contracts.commit import Attempt, Cell, Commit, Part
+from contracts.errors import Reason, SchemaChanged, SharderError
+from contracts.specfile import expand_document, validate
+from contracts.specfile.validate import fold
+from contracts.stage import Stage
+from worker.cells import MESSAGE_CHARS, Cells
+from worker.job import Job
+from worker.log import event
+from worker.opened import Opened, OpenedSources
+from worker.sources import registry
+from worker.sources.base import CellDone, Checkpoint, Context, Event, Rows
+from worker.stamp import Stamp
+from worker.writer import Writer
+
+
+class Stopped(Exception):
+    """The run was cancelled: the attempt ends without a commit."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an attempt may use besides its documents."""
+
+    environment: Mapping[str, str]
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    cancelled: Callable[[], bool]
+    sources: OpenedSources
+
+
+class Extraction:
+    """One attempt that has started."""
+
+    def __init__(self, job: Job, attempt: Attempt, stage: Stage, around: Surroundings) -> None:
+        self._job = job
+        self._attempt = attempt
+        self._stage = stage
+        self._around = around
+        self._stamps = {
+            t.name: Stamp(t, job.source.name, job.plan.sync_time)
+            for t in job.table.tree
+            if t.name in job.work.selected
+        }
+        self._cells = Cells(job.table.tree, job.work.selected, job.clients)
+        self._writer = Writer(
+            stage.store,
+            format_=job.plan.format,
+            part_bytes=job.plan.part_size,
+            key=lambda table, n: job.part_key(attempt.attempt, table, n),
+        )
+
+    def run(self) -> Commit:
+        """Read the source to its end. Raises Stopped, and whatever the stage raises."""
+        verdict = self._read()
+        if self._around.cancelled():
+            raise Stopped
+        if verdict is None:
+            late = self._is_late()
+            self._cells.fail_open(
+                "timeout" if late else "failed",
+                f"not done within {self._job.source.timeout_s:g} s"
+                if late
+                else "the source ended without saying how this cell ended",
+            )
+            for table, client in self._cells.settle():
+                self._writer.revoke(table, client)
+        parts = self._writer.close()
+        return Commit(
+            run=self._job.plan.run,
+            shard=self._job.shard.id,
+            attempt=self._attempt.attempt,
+            worker=self._attempt.worker,
+            started=self._attempt.started,
+            ended=self._around.now(),
+            parts=parts,
+            cells=() if verdict else self._cells.manifest(kept_rows(parts)),
+            verdict=verdict,
+        )
+
+    def discard(self) -> None:
+        """Remove what this attempt wrote; a stage that cannot be reached keeps it until the run goes."""
+        try:
+            self._writer.discard()
+        except SharderError as error:
+            event("parts_left_behind", logging.WARNING, **self._job.names, error=str(error))
+
+    def _is_late(self) -> bool:
+        limit_s = self._job.source.timeout_s
+        end = self._attempt.started + timedelta(seconds=limit_s)
+        return limit_s > 0 and self._around.now() >= end
+
+    def _must_stop(self) -> bool:
+        return self._around.cancelled() or self._is_late()
+
+    def _read(self) -> Cell | None:
+        """Every event of the source; a verdict on all cells if the source cannot even be opened."""
+        text = self._stage.store.get(self._job.spec_key).decode()
+        cursors = self._job.cursors(self._stage)
+        key = (self._job.plan.run, self._job.source.name, self._job.source.spec)
+        try:
+            opened = self._around.sources.take(key, lambda: self._open(text))
+        except Exception as error:  # noqa: BLE001 — whatever a source raises is the end of its cells
+            reason, message = self._failure(error, str)
+            return Cell(
+                table=self._job.table.name,
+                client="",
+                outcome="failed",
+                reason=reason,
+                message=message,
+            )
+        opened.cancelled = self._must_stop
+        whole = False
+        try:
+            events = opened.source.read(self._job.work, cursors)
+            whole = self._take_all(iter(events), opened)
+        finally:
+            # A source that was left in the middle is not trusted with another shard.
+            if whole:
+                self._around.sources.give_back(key, opened)
+            else:
+                opened.source.close()
+        return None
+
+    def _open(self, text: str) -> Opened:
+        """The source as its document says, variables filled in from this worker's environment."""
+        planned = self._job.source
+        document = expand_document(text, self._around.environment, f"source '{planned.name}'")
+        opened = Opened(masked=document.expanded.masked)
+        context = Context(
+            name=planned.name,
+            now=self._around.now,
+            sleep=self._around.sleep,
+            cancelled=opened.is_cancelled,
+            deterministic_cq_id=getattr(document.model, "deterministic_cq_id", False),
+            rate_per_s=planned.rate_per_s,
+            max_clients_in_flight=planned.max_clients_in_flight,
+        )
+        plugin = planned.path.rsplit("/", 1)[-1]
+        options, spec = registry.options(plugin), getattr(document.model, "spec", {})
+        validate(options, spec, document, ("spec", "spec"))
+        try:
+            opened.source = registry.open_source(plugin, fold(options, spec), context)
+        except SharderError as error:
+            raise type(error)(opened.masked(error.message), opened.masked(error.hint)) from error
+        return opened
+
+    def _take_all(self, events: Iterator[Event], opened: Opened) -> bool:
+        """Whether the source came to its own end. Errors of the stage are raised, the source's are not."""
+        while True:
+            try:
+                following = next(events, None)
+                if following is None:
+                    return True
+                rows_fit = self._check(following)
+            except Exception as error:  # noqa: BLE001 — whatever a source raises is the end of its cells
+                reason, message = self._failure(error, opened.masked)
+                self._cells.fail_open(reason, message)
+                return False
+            if rows_fit:
+                self._take(following, opened.masked)
+            if self._must_stop():
+                return False
+
+    def _check(self, given: Event) -> bool:
+        """Whether the event is for an open cell. Raises Permanent for a cell of another shard."""
+        if isinstance(given, Rows) and given.table not in self._stamps:
+            return False  # a table that is only walked through
+        return self._cells.is_open(given.table, given.client)
+
+    def _take(self, given: Event, masked: Callable[[str], str]) -> None:
+        table, client = given.table, given.client
+        match given:
+            case Rows():
+                stamp = self._stamps[table]
+                try:
+                    batch = stamp(client, given.batch)
+                except SchemaChanged as error:
+                    self._cells.fail(table, client, "schema", masked(str(error)))
+                    return
+                self._writer.write(stamp.table, client, batch)
+            case Checkpoint():
+                self._cells.checkpoint(given)
+                self._writer.confirm(table, client)
+            case CellDone():
+                self._cells.done(given, masked(given.message))
+                if given.outcome == "ok":
+                    self._writer.confirm(table, client)
+
+    def _failure(self, error: Exception, masked: Callable[[str], str]) -> tuple[Reason, str]:
+        """Reason and message of an error that a source raised; one that is not ours is logged whole."""
+        expected = isinstance(error, SharderError)
+        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        message = masked(text)[:MESSAGE_CHARS]
+        event("source_failed", logging.ERROR, **self._job.names, error=message)
+        if not expected:
+            logging.getLogger("worker").debug("trace", exc_info=error)
+        return getattr(error, "reason", "failed"), message
+
+
+def kept_rows(parts: tuple[Part, ...]) -> Callable[[str, str], int]:
+    """Rows of a cell that may be loaded."""
+    kept: Counter[tuple[str, str]] = Counter()
+    for part in parts:
+        for client, rows in part.cells.items():
+            if client not in part.dropped:
+                kept[part.table, client] += rows
+    return lambda table, client: kept[table, client]

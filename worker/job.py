@@ -1,0 +1,78 @@
+"""What the documents of a run say about one shard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contracts import layout
+from contracts.plan import Plan, PlannedSource, PlannedTable, Shard
+from contracts.stage import Stage
+from worker.sources.base import Work
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard with everything that the plan says about it."""
+
+    plan: Plan
+    shard: Shard
+    source: PlannedSource
+    table: PlannedTable
+    clients: tuple[str, ...]
+
+    @classmethod
+    def read(cls, stage: Stage, run: str, shard_id: str) -> Job:
+        """Raises NotFound, VersionUnknown, and Permanent if the plan has no such shard."""
+        round_, _ = layout.parse_shard_id(shard_id)
+        plan = stage.plan(run, round_)
+        shard = stage.shard(run, shard_id)
+        return cls(
+            plan,
+            shard,
+            plan.source(shard.source),
+            plan.table(shard.source, shard.table),
+            tuple(stage.clients(run, shard.source, shard.clients)),
+        )
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Fields of every log line about this shard."""
+        shard = self.shard
+        return {
+            "run": self.plan.run,
+            "shard": shard.id,
+            "source": shard.source,
+            "table": shard.table,
+        }
+
+    @property
+    def spec_key(self) -> str:
+        """Where the source's document is."""
+        return layout.spec(self.plan.run, self.source.spec)
+
+    def part_key(self, attempt: str, table: str, n: int) -> str:
+        plan = self.plan
+        return layout.part(
+            plan.run, self.source.name, table, self.shard.id, attempt, n, plan.format
+        )
+
+    @property
+    def work(self) -> Work:
+        slice_ = self.shard.slice
+        return Work(
+            tree=self.table.tree,
+            selected=frozenset(self.table.selected),
+            clients=self.clients,
+            slice=slice_.bounds if slice_ else None,
+        )
+
+    def cursors(self, stage: Stage) -> Mapping[str, str]:
+        """The state of the source, from the destination that holds it; empty for a full refresh."""
+        if self.source.name in self.plan.full_refresh:
+            return {}
+        for destination in self.plan.destinations:
+            if self.source.name in destination.holds_state_of:
+                found = stage.cursors(self.plan.run, destination.name)
+                return found.cursors.get(self.source.name, {}) if found else {}
+        return {}

@@ -1,0 +1,66 @@
+"""Opened sources, kept from shard to shard: clients of cloud APIs are dear to make.
+
+A source is used by one attempt at a time; while it is, it is not in the cache.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from worker.sources.base import Source
+
+KEPT = 4
+
+Key = tuple[str, str, int]  # run, source, number of its document
+
+
+def never() -> bool:
+    return False
+
+
+@dataclass
+class Opened:
+    """A source, how to keep its secrets out of messages, and the attempt that uses it."""
+
+    cancelled: Callable[[], bool] = never
+    masked: Callable[[str], str] = str
+    source: Source = field(init=False)
+
+    def is_cancelled(self) -> bool:
+        """What the source asks: by the attempt that uses it now."""
+        return self.cancelled()
+
+
+class OpenedSources:
+    """At most `kept` sources that nobody uses, the latest used ones."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._idle: OrderedDict[Key, Opened] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, key: Key, open_: Callable[[], Opened]) -> Opened:
+        """One that is idle, or a new one. `give_back` or `close` it."""
+        with self._lock:
+            idle = self._idle.pop(key, None)
+        return idle or open_()
+
+    def give_back(self, key: Key, opened: Opened) -> None:
+        opened.cancelled = never
+        with self._lock:
+            surplus = [self._idle.pop(key)] if key in self._idle else []
+            self._idle[key] = opened
+            while len(self._idle) > self._kept:
+                surplus.append(self._idle.popitem(last=False)[1])
+        for other in surplus:
+            other.source.close()
+
+    def close(self) -> None:
+        with self._lock:
+            idle = list(self._idle.values())
+            self._idle.clear()
+        for opened in idle:
+            opened.source.close()

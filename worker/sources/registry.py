@@ -1,0 +1,83 @@
+"""Which sources there are: name → module, model of the options, and the extra that brings its library.
+
+Nothing is imported before it is asked for; a source's options can be read without its library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from contracts.errors import InputError, missing_extra
+from contracts.specfile import nearest
+
+if TYPE_CHECKING:
+    from worker.sources.base import Context, Source
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A module with `open(spec, context)`, and the module of its `Options`. `needs`: (package, extra)."""
+
+    module: str
+    options: str
+    needs: Mapping[str, str]
+
+
+_SQL = Entry(
+    "worker.sources.sql",
+    "worker.sources.sql.options",
+    {
+        "adbc_driver_manager": "sql",
+        "adbc_driver_postgresql": "sql",
+        "adbc_driver_sqlite": "sql",
+    },
+)
+
+ENTRIES: Mapping[str, Entry] = {
+    "aws": Entry(
+        "worker.sources.aws", "worker.sources.aws.options", {"boto3": "aws", "botocore": "aws"}
+    ),
+    "file": Entry("worker.sources.file", "worker.sources.file.options", {"obstore": "s3"}),
+    "hackernews": Entry("worker.sources.hackernews", "worker.sources.hackernews.options", {}),
+    "sql": _SQL,
+}
+
+
+def names() -> list[str]:
+    return sorted(ENTRIES)
+
+
+def entry(plugin: str) -> Entry:
+    """Raises InputError for a plugin that is not there, with the nearest name."""
+    try:
+        return ENTRIES[plugin]
+    except KeyError:
+        near = nearest(plugin, ENTRIES)
+        meant = f"did you mean '{near}'? " if near else ""
+        raise InputError(
+            f"there is no source plugin '{plugin}'", f"{meant}there are: {', '.join(names())}"
+        ) from None
+
+
+def options(plugin: str) -> type[BaseModel]:
+    """The model of the nested spec."""
+    model: type[BaseModel] = import_module(entry(plugin).options).Options
+    return model
+
+
+def open_source(plugin: str, spec: Mapping[str, Any], context: Context) -> Source:
+    """The source, ready to be asked. Raises InputError (and MissingExtra) and what the source raises."""
+    found = entry(plugin)
+    try:
+        source: Source = import_module(found.module).open(spec, context)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in found.needs:
+            raise
+        raise missing_extra(package, found.needs[package], f"the source '{plugin}'") from error
+    return source
