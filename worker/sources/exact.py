@@ -56,6 +56,8 @@ def normalise(type_: pa.DataType) -> pa.DataType:
     """The type that we freeze for a type that is delivered: no opaque types, no dictionaries."""
     if types.extension_of(type_):
         return type_
+    if isinstance(type_, pa.Bool8Type):  # how DuckDB sends booleans without loss
+        return pa.bool_()
     if isinstance(type_, pa.BaseExtensionType):
         return normalise(type_.storage_type)
     if pa.types.is_dictionary(type_):
