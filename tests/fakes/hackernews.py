@@ -25,6 +25,7 @@ class Failure:
     status: int
     left: int
     retry_after_s: int | None = None
+    body: bytes = b"null"
 
 
 @dataclass
@@ -111,7 +112,7 @@ class _Connection(socketserver.StreamRequestHandler):
                 failure.left -= 1
                 if not failure.status:
                     return False
-                return self._send(failure.status, b"null", failure.retry_after_s)
+                return self._send(failure.status, failure.body, failure.retry_after_s)
         return self._send(200, orjson.dumps(forum.item(number)))
 
     def _send(self, status: int, body: bytes, retry_after_s: int | None = None) -> bool:

@@ -1,23 +1,13 @@
-"""What tests of sources need: a context without waiting, and everything that a source yields, sorted."""
+"""Everything that a source yields for some work, sorted by kind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from worker.sources.base import CellDone, Checkpoint, Context, Rows, Source, Work
-
-
-def context(
-    name: str = "src",
-    *,
-    sleep: Callable[[float], None] = lambda _: None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Context:
-    return Context(name, lambda: datetime(2026, 1, 1, tzinfo=UTC), sleep, cancelled)
+from worker.sources.base import CellDone, Checkpoint, Rows, Source, Work
 
 
 @dataclass

@@ -1,0 +1,97 @@
+"""The spec documents of a run, as the loader may read them: destinations expanded, sources never.
+
+Of a source only its outer fields are read, as they are written: its credentials are not the loader's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from contracts import layout
+from contracts.errors import Permanent
+from contracts.spec import BackendOptions, Destination
+from contracts.specfile import expand_document, validate, yaml11
+from contracts.specfile.variables import VARIABLE
+from contracts.stage import Stage
+from loader.warehouses import registry
+
+
+@dataclass(frozen=True)
+class OpenDestination:
+    """A destination with its plugin's options, both validated."""
+
+    destination: Destination
+    options: BaseModel
+
+
+def destination(
+    stage: Stage, run: str, name: str, environment: Mapping[str, str], number: int | None = None
+) -> OpenDestination:
+    """The document of a destination; `number` if the plan says which one it is. Raises InputError."""
+    if number is None:
+        number = _number(stage, run, name)
+    key = layout.spec(run, number)
+    document = expand_document(stage.store.get(key).decode(), environment, f"destination '{name}'")
+    model = document.model
+    if not isinstance(model, Destination):
+        raise Permanent(f"{key} is not the document of a destination")
+    options = validate(
+        registry.options(model.plugin), model.spec, document, ("spec", "spec"), document.what
+    )
+    return OpenDestination(model, options)
+
+
+def state_tables(stage: Stage, run: str, destination: str) -> dict[str, str]:
+    """Source → name of the state table, for the sources whose cursors live in the destination."""
+    found = {}
+    for _, kind, body in _outer(stage, run):
+        if kind != "source" or not isinstance(options := _get(body, "backend_options"), dict):
+            continue
+        backend = BackendOptions.model_validate({k.lower(): v for k, v in options.items()})
+        if backend.destination == destination:
+            found[str(_get(body, "name"))] = backend.table_name
+    return found
+
+
+def sources_of(stage: Stage, run: str, destination: str) -> list[str]:
+    """Names of the sources that are written to the destination."""
+    return [
+        str(_get(body, "name"))
+        for _, kind, body in _outer(stage, run)
+        if kind == "source" and destination in (_get(body, "destinations") or ())
+    ]
+
+
+def _number(stage: Stage, run: str, name: str) -> int:
+    for number, kind, body in _outer(stage, run):
+        if kind == "destination" and _get(body, "name") == name:
+            return number
+    raise Permanent(f"run {run} has no document of a destination '{name}'")
+
+
+def _outer(stage: Stage, run: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """(number, kind, body) of every document, its variables as they are written."""
+    prefix = f"{layout.run_prefix(run)}spec/"
+    for entry in stage.store.list(prefix):
+        # Inside of `{…}` a variable is no YAML before it is expanded, and none is in what is read here.
+        text = VARIABLE.sub(_swapped, stage.store.get(entry.key).decode())
+        document = yaml11.parse(text).value
+        body = _get(document, "spec") if isinstance(document, dict) else None
+        if isinstance(body, dict):
+            number = int(entry.key[len(prefix) :].removesuffix(".yml"))
+            yield number, str(_get(document, "kind") or "source"), body
+
+
+def _swapped(variable: re.Match[str]) -> str:
+    """A plain text of the same length."""
+    return "\ue002" * len(variable[0])
+
+
+def _get(mapping: Mapping[str, Any], key: str) -> Any:
+    """Keys of a spec are read without regard to case."""
+    return next((v for k, v in mapping.items() if k.lower() == key), None)

@@ -1,0 +1,184 @@
+"""Everything of one load before its publish: tables migrated as far as nothing is lost, rows copied, counts checked.
+
+Readers see none of it: rows lie in landing tables of our schema until the publish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from contracts.plan import Plan
+from contracts.queue import Message
+from contracts.spec import Destination
+from contracts.stage import Stage
+from contracts.table import Table
+from loader import documents, ours
+from loader.migrate import diff
+from loader.outcomes import Loadable, Round, Survey, ok_cells, parts
+from loader.parts import rows
+from loader.publication import Counts, Fence, Publication, TablePublication, check_copied
+from loader.scope import stale
+from loader.shape import PhysicalTable
+from loader.sql import OURS
+from loader.target import Target, target
+from loader.warehouses.base import Rows, Warehouse
+
+_CELLS_PER_BATCH = 10_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the steps of one load share. `fence` is as it was when the load began."""
+
+    message: Message
+    stage: Stage
+    rounds: list[Round]  # of the run, with this table in their plan, oldest first
+    found: Survey
+    fence: Fence | None
+    warehouse: Warehouse
+    destination: Destination
+    prefix: str  # of the names of the landing tables
+
+    @property
+    def plan(self) -> Plan:
+        return self.rounds[-1].plan
+
+    def landing(self, n: int, like: PhysicalTable) -> PhysicalTable:
+        """A landing table has no key: a repeated key is found and counted in the publish."""
+        return PhysicalTable(f"{self.prefix}_{n}", like.columns, schema=OURS)
+
+
+def naive(at: datetime) -> datetime:
+    """As warehouses have it: UTC, without a zone."""
+    return at.astimezone(UTC).replace(tzinfo=None)
+
+
+def gather(job: Job, load: str, now: datetime) -> Publication:
+    """Raises Refused for a table that needs more than safe mode does, Permanent if rows are missing."""
+    m, d = job.message, job.warehouse.dialect
+    found = parts(job.stage, job.rounds, job.found)
+    tables = tuple(
+        _table(job, table, n, found.get(table.name, [])) for n, table in enumerate(_tables(job))
+    )
+    cells = job.landing(len(tables), ours.physical(d, ours.CELLS_LANDING))
+    job.warehouse.copy(cells, _cells(job))
+    return Publication(
+        load=load,
+        run=m.run,
+        round=m.round,
+        rounds=job.found.pending,
+        source=m.source,
+        top=m.table,
+        sync_time=naive(job.plan.sync_time),
+        now=naive(now),
+        expected=job.fence,
+        tables=tables,
+        cells=cells,
+        cursors=job.found.cursors,
+        state=_state(job),
+    )
+
+
+def _tables(job: Job) -> Iterator[Table]:
+    """Tables of the tree that are written, parents first."""
+    selected = {name for r in job.rounds for name in r.table.selected}
+    return (t for t in job.rounds[-1].table.tree if t.name in selected)
+
+
+def _table(job: Job, table: Table, n: int, loadable: Sequence[Loadable]) -> TablePublication:
+    warehouse, d = job.warehouse, job.warehouse.dialect
+    started = job.plan.sync_time.astimezone(UTC)
+    goal = target(d, table, job.destination, job.message.run, started)
+    _refuse_ours(job, goal.shape.name)
+    migration = diff(
+        warehouse.describe(goal.shape.name), goal.shape, job.destination.migrate_mode, d.holds
+    )
+    warehouse.apply(migration.now)
+    landing = job.landing(n, goal.shape)
+    expected = job.found.expected.get(table.name, 0)
+    found = rows(job.stage.store, d, goal, table, loadable, job.plan.format)
+    in_place = bool(loadable) and goal.append and not migration.rebuild and _fits(job, goal, found)
+    if not in_place:
+        check_copied(table.name, warehouse.copy(landing, found) if loadable else 0, expected)
+    return TablePublication(
+        table=table.name,
+        target=goal.shape,
+        landing=landing,
+        mode="append" if goal.append else "merge",
+        copied=expected,
+        rows=found if in_place else None,
+        stale=stale(table, job.rounds, job.found, job.destination.write_mode),
+        rebuild=migration.rebuild,
+        cells=job.found.counts.get(table.name, Counts()),
+    )
+
+
+def _fits(job: Job, goal: Target, found: Rows) -> bool:
+    """Whether the rows can be copied straight into the table as it is now."""
+    existing = job.warehouse.describe(goal.shape.name)
+    copies = job.warehouse.dialect.copies
+    return existing is not None and all(
+        copies(field.type, existing.column(field.name).type) for field in found.schema
+    )
+
+
+def _refuse_ours(job: Job, name: str) -> None:
+    """A source that reads a warehouse of ours may have tables of these names. Raises Permanent."""
+    states = documents.state_tables(job.stage, job.message.run, job.message.destination)
+    if name.casefold() in {n.casefold() for n in (ours.LOADS.name, ours.CELLS.name, *states.values())}:
+        raise Permanent(
+            f"table '{name}' of source '{job.message.source}' is called like one of Sharder's own tables "
+            f"in destination '{job.message.destination}'; nothing was loaded",
+            f"leave it out: skip_tables: [{name}]",
+        )
+
+
+def _state(job: Job) -> PhysicalTable | None:
+    """CloudQuery's state table, made if it is missing; None if this destination does not hold the state."""
+    d, m = job.warehouse.dialect, job.message
+    names = documents.state_tables(job.stage, m.run, m.destination)
+    if m.source not in names:
+        return None
+    wanted = ours.physical(d, ours.state(names[m.source]))
+    existing = job.warehouse.describe(wanted.name)
+    if existing is None:
+        job.warehouse.apply(diff(None, wanted, "safe", d.holds).now)
+    return wanted
+
+
+def _cells(job: Job) -> Rows:
+    """Cells that are not ok, and without an authoritative client list those that are."""
+    d, found = job.warehouse.dialect, job.found
+    covered = [r for r in job.rounds if r.number in found.pending]
+    authoritative = any(r.table.authoritative for r in covered)
+    columns = ours.CELLS_LANDING.columns
+    schema = pa.schema([pa.field(c.name, d.map_type(c.type).arrow) for c in columns])
+
+    def cells() -> Iterator[tuple[object, ...]]:
+        for c in found.not_ok.values():
+            yield c.table, c.client, c.round, c.outcome, c.reason or "", c.message
+        if not authoritative:
+            for c in ok_cells(job.stage, job.rounds, found):
+                yield c.table, c.client, c.round, "ok", "", ""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        buffer: list[tuple[object, ...]] = []
+        for row in cells():
+            buffer.append(row)
+            if len(buffer) == _CELLS_PER_BATCH:
+                yield _batch(buffer, schema)
+                buffer = []
+        if buffer:
+            yield _batch(buffer, schema)
+
+    return Rows(schema, batches)
+
+
+def _batch(values: list[tuple[object, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    columns = zip(*values, strict=True)
+    arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

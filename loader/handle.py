@@ -1,0 +1,83 @@
+"""The loader's message handler: bytes in, one job done. The queue's side calls nothing else.
+
+Stage and warehouses are kept open between messages of one process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from functools import cache
+from uuid import uuid4
+
+from contracts import settings
+from contracts.errors import InputError, SharderError, Transient
+from contracts.queue import Heart, Message
+from contracts.stage import Stage
+from contracts.store import open_store
+from loader.cache import Warehouses
+from loader.load import load
+from loader.log import event
+from loader.prepare import prepare
+from loader.pulse import beating
+
+
+def handle(data: bytes, heart: Heart) -> None:
+    """Do the job of one message. Never raises: a message is a hint, and the watcher sends it again."""
+    try:
+        message = Message.from_bytes(data)
+    except InputError as error:
+        event("message_dropped", level=logging.ERROR, error=error)
+        return
+    run, job = message.run, message.job
+    try:
+        _do(message, heart)
+    except Transient as error:
+        event("job_postponed", level=logging.WARNING, run=run, job=job, error=error)
+    except SharderError as error:
+        event("job_refused", level=logging.ERROR, run=run, job=job, error=error)
+    except Exception:  # noqa: BLE001  # top of the handler: a bug must not end what serves other runs
+        event("job_crashed", level=logging.ERROR, trace=True, run=run, job=job)
+
+
+def _do(message: Message, heart: Heart) -> None:
+    stage = _stage(settings.from_environment().stage_url)
+    if message.kind == "prepare":
+        # A slow warehouse is not a dead loader: with a heartbeat nobody sends the message again.
+        with beating(heart, message.run, message.job, uuid4().hex):
+            prepare(message, stage=stage, environment=os.environ, warehouses=_warehouses())
+        event("prepared", run=message.run, destination=message.destination)
+        return
+    if message.kind == "shard":
+        raise InputError(f"shard {message.shard} was sent to a loader; workers take shards")
+    receipt = load(
+        message, stage=stage, heart=heart, environment=os.environ, warehouses=_warehouses()
+    )
+    if receipt is None:
+        event("load_elsewhere", run=message.run, job=message.job)
+        return
+    event(
+        "loaded",
+        run=message.run,
+        destination=message.destination,
+        source=message.source,
+        table=message.table,
+        round=message.round,
+        outcome=receipt.outcome,
+        rows=receipt.published,
+        seconds=(receipt.ended - receipt.started).total_seconds(),
+        error=receipt.error,
+    )
+
+
+@cache
+def _stage(url: str) -> Stage:
+    return Stage(open_store(url))
+
+
+@cache
+def _warehouses() -> Warehouses:
+    warehouses = Warehouses()
+    atexit.register(warehouses.close)
+    return warehouses

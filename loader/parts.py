@@ -1,0 +1,79 @@
+"""Parts as a warehouse takes them: batches in its types, or the files themselves where it can read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from contracts.errors import Permanent
+from contracts.stagefile import read_part
+from contracts.store import Store
+from contracts.table import SYNC_GROUP_ID, Table
+from loader.convert import convert
+from loader.dialect import Dialect
+from loader.outcomes import Loadable
+from loader.target import Target
+from loader.warehouses.base import File, Rows
+
+
+def rows(
+    store: Store, d: Dialect, goal: Target, planned: Table, parts: Sequence[Loadable], format_: str
+) -> Rows:
+    """The rows of one table, streamed part by part."""
+    types = [d.map_type(c.type).arrow for c in goal.table.columns]
+    schema = pa.schema([pa.field(n, t) for n, t in zip(goal.shape.names, types, strict=True)])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for loadable in parts:
+            for batch in read_part(store, loadable.part, planned, format_):
+                yield _converted(batch, goal, schema, loadable.part.key)
+
+    expressions = _expressions(d, goal)
+    files = _files(store, parts) if format_ == "parquet" and expressions else None
+    return Rows(schema, batches, files, expressions)
+
+
+def _converted(batch: pa.RecordBatch, goal: Target, schema: pa.Schema, key: str) -> pa.RecordBatch:
+    columns = []
+    for column, field in zip(goal.table.columns, schema, strict=True):
+        if goal.group and column.name == SYNC_GROUP_ID:
+            columns.append(pa.repeat(goal.group, batch.num_rows))
+            continue
+        try:
+            columns.append(convert(batch.column(column.name), field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise Permanent(
+                f"{key}: column '{column.name}' has a value that {field.type} cannot hold: {error}"
+            ) from error
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _expressions(d: Dialect, goal: Target) -> tuple[str, ...]:
+    """The landing table's columns in terms of the files'; empty if one of them needs Arrow."""
+    found = []
+    for column, name in zip(goal.table.columns, goal.shape.names, strict=True):
+        if goal.group and column.name == SYNC_GROUP_ID:
+            found.append(d.literal(goal.group))
+            continue
+        expression = d.in_place(column.type)
+        if expression is None or name != column.name:
+            return ()
+        found.append(expression.replace("{}", d.quote(column.name)))
+    return tuple(found)
+
+
+def _files(store: Store, parts: Sequence[Loadable]) -> list[File] | None:
+    """The files of the parts, if they lie on this machine. Raises Permanent for one of another size."""
+    files = []
+    for loadable in parts:
+        part = loadable.part
+        path = store.local_path(part.key)
+        if path is None:
+            return None
+        size = path.stat().st_size if path.exists() else -1
+        if size != part.bytes:
+            found = "is missing" if size < 0 else f"has {size} bytes, not {part.bytes}"
+            raise Permanent(f"{store.url}/{part.key} {found}: it is not what the manifest says")
+        files.append(File(path, loadable.rows, frozenset(part.dropped)))
+    return files

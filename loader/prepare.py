@@ -1,0 +1,59 @@
+"""`prepare`: what the planner must know of a destination before anything is extracted.
+
+Whether it can be reached, the cursors that live in it, the newest sync time of each of its sources.
+An error is written into the document, because it is the submitter who tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+
+from contracts.cursors import Cursors, Failure
+from contracts.errors import Permanent, SharderError, Transient
+from contracts.queue import Message
+from contracts.stage import Stage
+from loader import documents
+from loader.cache import Warehouses, borrowed
+from loader.warehouses.base import Warehouse
+
+
+def prepare(
+    message: Message,
+    *,
+    stage: Stage,
+    environment: Mapping[str, str],
+    warehouses: Warehouses | None = None,
+) -> None:
+    """Write cursors/<destination>.json; never raises for what is wrong with the destination."""
+    run, name = message.run, message.destination
+    try:
+        found = documents.destination(stage, run, name, environment)
+        with borrowed(warehouses) as opened, opened.use(run, found) as warehouse:
+            document = _look(stage, run, name, warehouse)
+    except (Permanent, Transient) as error:
+        document = Cursors(run=run, destination=name, error=_failure(name, error))
+    stage.write_cursors(document)
+
+
+def _look(stage: Stage, run: str, name: str, warehouse: Warehouse) -> Cursors:
+    tables = documents.state_tables(stage, run, name)
+    sources = set(documents.sources_of(stage, run, name)) | set(tables)
+    return Cursors(
+        run=run,
+        destination=name,
+        guarantee=warehouse.traits.guarantee,
+        cursors={source: warehouse.cursors(table) for source, table in tables.items()},
+        last_sync={
+            source: at.replace(tzinfo=UTC)
+            for source, at in warehouse.last_syncs().items()
+            if source in sources
+        },
+    )
+
+
+def _failure(name: str, error: SharderError) -> Failure:
+    text = str(error)
+    if f"'{name}'" not in text:
+        text = f"destination '{name}': {text}"
+    return Failure(message=text, exit_code=int(error.exit_code))

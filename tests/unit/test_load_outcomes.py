@@ -1,0 +1,178 @@
+"""Rounds, slices and checkpoints: what counts as ok, which rows are taken, which cursors are set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import Transient
+from contracts.plan import Plan
+from loader import outcomes
+from loader.outcomes import Round, Survey, ok_cells, parts, survey
+from loader.publication import Counts
+from tests.fakes.stage import Bad, Content, Good, StageRun, rows, shard, table
+
+HERE = {"connection_string": "w"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> StageRun:
+    return StageRun(tmp_path, spec=HERE)
+
+
+def rounds(run: StageRun) -> list[Round]:
+    plans: list[Plan] = [run.stage.plan(run.run, n) for n in run.stage.rounds(run.run)]
+    return [Round(p, p.table("src", "items")) for p in plans]
+
+
+def surveyed(run: StageRun, *pending: int) -> Survey:
+    return survey(run.stage, rounds(run), pending or (1,))
+
+
+def taken(run: StageRun, found: Survey) -> list[tuple[int, tuple[str, ...]]]:
+    listed = parts(run.stage, rounds(run), found).get("items", [])
+    return [(loadable.rows, loadable.part.dropped) for loadable in listed]
+
+
+def test_ok_cells_are_counted_and_not_kept(run):
+    run.round([shard({"a": rows(1), "b": rows(2, 3)})])
+    found = surveyed(run)
+    assert found.counts == {"items": Counts(ok=2)}
+    assert (found.not_ok, found.taken, found.expected) == ({}, {}, {"items": 3})
+    assert taken(run, found) == [(3, ())]
+
+
+def test_a_failed_cell_is_dropped_from_its_part(run):
+    run.round([shard({"a": rows(1), "b": Bad(rows=rows(2))})])
+    found = surveyed(run)
+    assert found.counts == {"items": Counts(ok=1, failed=1)}
+    assert taken(run, found) == [(1, ("b",))]
+
+
+def test_a_part_without_any_row_to_load_is_left_out(run):
+    run.round([shard({"b": Bad(rows=rows(2))})])
+    assert taken(run, surveyed(run)) == []
+
+
+def test_a_failed_cell_that_the_manifest_did_not_drop_is_dropped_here(run):
+    """A manifest that contradicts itself must not bring rows of a failed cell into the warehouse."""
+    run.round([shard({"a": rows(1), "b": Bad(kept=rows(2))})])
+    commit = run.stage.commit("run-1", "01-0000000")
+    cells = tuple(c.model_copy(update={"rows": 0 if c.client == "b" else 1}) for c in commit.cells)
+    wrong = commit.model_copy(update={"cells": cells})
+    run.stage.store.put("runs/run-1/commits/01-0000000.json", wrong.to_bytes())
+    found = surveyed(run)
+    assert (found.expected, taken(run, found)) == ({"items": 1}, [(1, ("b",))])
+
+
+def test_a_cell_is_ok_when_all_its_slices_are(run):
+    run.round([
+        shard({"a": Good(rows(1), {"k": "1"})}, slice=(0, 2)), shard({"a": rows(2)}, slice=(1, 2)),
+        shard({"b": Good(rows(3), {"k": "3"})}, slice=(0, 2)), shard({"b": Bad("throttled")}, slice=(1, 2)),
+    ])  # fmt: skip
+    found = surveyed(run)
+    assert found.counts == {"items": Counts(ok=1, failed=1)}
+    assert (found.expected, found.cursors) == ({"items": 2}, {"k": "1"})
+    assert taken(run, found) == [(1, ()), (1, ())]
+
+
+def test_failed_weighs_more_than_skipped_among_slices(run):
+    run.round([
+        shard({"a": Bad("denied")}, slice=(0, 2)), shard({"a": Bad("off", "skipped")}, slice=(1, 2)),
+    ])  # fmt: skip
+    assert surveyed(run).not_ok["items", "a"].outcome == "failed"
+
+
+def test_a_cell_that_any_round_ended_ok_is_ok(run):
+    run.round([shard({"a": rows(1), "b": Bad("denied")})])
+    run.round([shard({"a": Bad("throttled"), "b": rows(2)})], number=2)
+    found = surveyed(run, 1, 2)
+    assert found.counts == {"items": Counts(ok=2)}
+    assert taken(run, found) == [(1, ()), (1, ())]
+
+
+def test_the_last_outcome_of_a_cell_that_never_was_ok_is_the_one_that_counts(run):
+    run.round([shard({"a": Bad("denied")})])
+    run.round([shard({"a": Bad("off", "skipped")})], number=2)
+    found = surveyed(run, 2)
+    assert found.counts == {"items": Counts(skipped=1)}
+    assert (found.not_ok["items", "a"].round, found.not_ok["items", "a"].reason) == (2, "off")
+
+
+def test_rows_of_a_cell_come_from_its_last_ok_round_only(run):
+    run.round([shard({"a": rows(1), "b": rows(5)})])
+    run.round([shard({"a": rows(2, 3)})], number=2)
+    found = surveyed(run, 1, 2)
+    assert found.expected == {"items": 3}
+    assert taken(run, found) == [(1, ("a",)), (2, ())]
+
+
+def test_a_cell_that_was_ok_in_a_loaded_round_gives_nothing_more(run):
+    run.round([shard({"a": rows(1)})])
+    run.round([shard({"a": Good(rows(2), {"k": "2"}), "b": rows(3)})], number=2)
+    found = surveyed(run, 2)
+    assert (found.expected, found.cursors) == ({"items": 1}, {})
+    assert taken(run, found) == [(1, ("a",))]
+
+
+def test_cells_of_a_loaded_round_take_no_memory(run):
+    run.round([shard({"a": rows(1), "b": Bad("denied")})])
+    run.round([], number=2)
+    assert surveyed(run, 2).taken == {}
+
+
+def test_a_cell_with_two_checkpoints_gives_the_later_rows(run):
+    run.round([shard({"a": Bad(kept=rows(1), cursor={"k": "1"})})])
+    run.round([shard({"a": Bad(kept=rows(1, 2), cursor={"k": "2"})})], number=2)
+    found = surveyed(run, 1, 2)
+    assert (found.expected, found.cursors) == ({"items": 2}, {"k": "2"})
+    assert taken(run, found) == [(2, ())]
+
+
+def test_a_checkpoint_is_kept_when_the_next_round_brought_nothing(run):
+    run.round([shard({"a": Bad(kept=rows(1), cursor={"k": "1"})})])
+    run.round([shard({"a": Bad("denied")})], number=2)
+    assert surveyed(run, 1, 2).cursors == {"k": "1"}
+
+
+def test_a_cursor_of_a_cell_without_rows_is_set(run):
+    run.round([shard({"a": Good((), {"k": "9"})})])
+    assert surveyed(run).cursors == {"k": "9"}
+
+
+def test_a_verdict_ends_every_planned_cell_of_every_selected_table(tmp_path):
+    run = StageRun(tmp_path, table(), table("children", parent="items"), spec=HERE)
+    run.round([Content({"": {}}, ("a", "b"), verdict="cancelled")])
+    found = surveyed(run)
+    assert found.counts == {"items": Counts(failed=2), "children": Counts(failed=2)}
+    assert {s.reason for s in found.not_ok.values()} == {"cancelled"}
+
+
+def test_a_cell_that_no_commit_mentions_has_failed(run):
+    run.round([shard({"a": rows(1)}, forget=True), shard({"b": rows(2)})])
+    found = surveyed(run)
+    assert found.not_ok["items", "a"].outcome == "failed"
+    assert taken(run, found) == [(1, ())]
+
+
+def test_a_shard_without_a_commit_means_come_again(run):
+    run.round([shard({"a": rows(1)}, missing=True)])
+    with pytest.raises(Transient, match="01-0000000"):
+        surveyed(run)
+
+
+def test_the_cells_that_are_loaded_now_are_the_scope_of_a_narrow_run(run):
+    run.round([shard({"a": rows(1), "b": Bad("denied")})])
+    run.round([shard({"a": rows(1), "b": rows(2)})], number=2)
+    found = surveyed(run, 2)
+    assert [s.client for s in ok_cells(run.stage, rounds(run), found)] == ["b"]
+
+
+def test_commits_of_a_remote_stage_are_read_ahead_in_order(run, monkeypatch):
+    run.round([shard({f"c{n}": rows(n)}) for n in range(40)])
+    monkeypatch.setattr(run.stage.store, "local_path", lambda key: None)
+    found = rounds(run)[0]
+    assert [s.id for s, _ in outcomes.commits(run.stage, found)] == [
+        f"01-{n:07d}" for n in range(40)
+    ]
