@@ -51,6 +51,11 @@ class Warehouses:
             self._opened.pop(key).close()
             raise
 
+    def release(self) -> None:
+        """Close what nobody else can open meanwhile: a loader that waits for work must not hold a file."""
+        for key in [k for k, w in self._opened.items() if not w.traits.shared]:
+            self._opened.pop(key).close()
+
     def close(self) -> None:
         while self._opened:
             self._opened.popitem()[1].close()

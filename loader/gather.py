@@ -129,7 +129,9 @@ def _fits(job: Job, goal: Target, found: Rows) -> bool:
 def _refuse_ours(job: Job, name: str) -> None:
     """A source that reads a warehouse of ours may have tables of these names. Raises Permanent."""
     states = documents.state_tables(job.stage, job.message.run, job.message.destination)
-    if name.casefold() in {n.casefold() for n in (ours.LOADS.name, ours.CELLS.name, *states.values())}:
+    if name.casefold() in {
+        n.casefold() for n in (ours.LOADS.name, ours.CELLS.name, *states.values())
+    }:
         raise Permanent(
             f"table '{name}' of source '{job.message.source}' is called like one of Sharder's own tables "
             f"in destination '{job.message.destination}'; nothing was loaded",

@@ -32,7 +32,12 @@ def handle(data: bytes, heart: Heart) -> None:
         return
     run, job = message.run, message.job
     try:
-        _do(message, heart)
+        try:
+            _do(message, heart)
+        finally:
+            # Embedded, this process ends with the run; on a fleet it goes on, and readers want the file.
+            if settings.from_environment().broker:
+                _warehouses().release()
     except Transient as error:
         event("job_postponed", level=logging.WARNING, run=run, job=job, error=error)
     except SharderError as error:

@@ -1,0 +1,117 @@
+"""What is checked of a spec before anything starts: every plugin's own options, and where secrets are.
+
+A literal in a secret field would end up on a stage that many can read. On a fleet it is refused, with
+the line to write instead; embedded, the stage gets a placeholder that is resolved from the user's file.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from contracts.errors import InputError
+from contracts.spec import Destination, Source
+from contracts.specfile import (
+    LoadedSpec,
+    SpecDocument,
+    line_to_write,
+    literals,
+    seal,
+    validate,
+)
+from contracts.specfile.variables import unset
+
+
+def check(loaded: LoadedSpec) -> None:
+    """Validate the nested options of every source and destination. Raises InputError for the first."""
+    for document in loaded.documents:
+        options = options_model(document)
+        # With a variable that only the loader has, a value may not yet be what it will be.
+        if options and not document.expanded.left:
+            spec = getattr(document.model, "spec", None)
+            validate(options, spec, document, ("spec", "spec"), document.what)
+
+
+def refuse_unset(loaded: LoadedSpec) -> None:
+    """For embedded runs, where nobody else has other variables. Raises InputError for the first."""
+    for document in loaded.documents:
+        for name, offset in document.expanded.left:
+            raise unset(name, offset, document.origin)
+
+
+def options_model(document: SpecDocument) -> type[BaseModel] | None:
+    """The model of a document's nested options. Raises InputError for an unknown plugin, with its place."""
+    from loader.warehouses import registry as warehouses
+    from worker.sources import registry as sources
+
+    try:
+        match document.model:
+            case Source():
+                return sources.options(document.model.plugin)
+            case Destination():
+                return warehouses.options(document.model.plugin)
+            case _:
+                return None
+    except InputError as error:
+        raise document.error(error.message, error.hint, ("spec", "path")) from error
+
+
+def refuse_literals(loaded: LoadedSpec) -> None:
+    """For a fleet. Raises InputError for the first literal in a secret field."""
+    for document in loaded.documents:
+        for path, _ in literals(document.text, secret_paths(document), document.file):
+            steps = ("spec", *(int(s) if s.isdecimal() else s for s in path.split(".")))
+            name = getattr(document.model, "name", "") or document.kind
+            raise document.error(
+                f"{document.what} has a secret written out, which would be stored on the stage",
+                f"write instead: {line_to_write(path, name)}",
+                steps,
+            )
+
+
+def texts(loaded: LoadedSpec, *, sealed: bool) -> Iterator[str]:
+    """What goes to the stage, in the order of the documents' numbers."""
+    for d in loaded.documents:
+        yield seal(d.text, secret_paths(d), f"{d.file}#{d.number}") if sealed else d.text
+
+
+def secret_paths(document: SpecDocument) -> list[str]:
+    """Dotted paths below `spec:` of the fields that hold secrets; `*` is any one step."""
+    options = options_model(document)
+    return [
+        *marked(type(document.model)),
+        "docker_registry_auth_token",
+        *(f"spec.{path}" for path in (marked(options) if options else ())),
+    ]
+
+
+def marked(model: type[BaseModel], above: frozenset[type] = frozenset()) -> Iterator[str]:
+    """Paths of the fields that a model marks with `json_schema_extra={"secret": True}`."""
+    if model in above:
+        return
+    for name, field in model.model_fields.items():
+        key, extra = field.alias or name, field.json_schema_extra
+        if isinstance(extra, Mapping) and extra.get("secret"):
+            yield key
+        for steps, inner in _models(field.annotation):
+            yield from (".".join((key, *steps, path)) for path in marked(inner, above | {model}))
+
+
+def _models(annotation: Any) -> Iterator[tuple[tuple[str, ...], type[BaseModel]]]:
+    """Models inside of an annotation, with the steps that lead there: `*` into a list or mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield (), annotation
+        return
+    origin = get_origin(annotation)
+    arguments = [a for a in get_args(annotation) if a is not Ellipsis]
+    if origin is Annotated:
+        yield from _models(arguments[0])
+    elif origin in {Union, types.UnionType}:
+        for member in arguments:
+            yield from _models(member)
+    elif isinstance(origin, type):
+        for member in arguments[-1:] if issubclass(origin, Mapping) else arguments:
+            yield from ((("*", *steps), model) for steps, model in _models(member))

@@ -1,0 +1,96 @@
+"""Commands that only look: plan, tables, status, runs, version."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from sharder.cli import options
+
+
+@click.command(short_help="What would run; changes nothing.")
+@options.spec
+@options.narrowing
+@options.stage
+@options.deadline
+@options.full_refresh
+@options.json
+def plan(spec: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+    """Show per table of SPEC the cells, the shards and the expected time, and which rows may go as stale.
+
+    Sources are asked for their clients, as at submit; nothing is written anywhere.
+
+    Example: sharder plan spec.yml --client 123456789012
+    """
+    from sharder import preview, wishes
+
+    return _print(preview.plan(spec, wishes.Wishes(**flags), os.environ), as_json=as_json)
+
+
+@click.command(short_help="The tables of a source, with their columns.")
+@click.argument("source", nargs=-1, required=True, metavar="SOURCE|SPEC...")
+@options.json
+def tables(source: tuple[str, ...], as_json: bool) -> int:
+    """List the tables of a source by its name (aws, hackernews), or those of the sources of SPEC.
+
+    Example: sharder tables aws --json
+    """
+    from sharder import preview
+
+    return _print(preview.tables(source, os.environ), as_json=as_json)
+
+
+@click.command(short_help="How far a run is, or how it ended.")
+@click.argument("run_id", metavar="RUN")
+@options.stage
+@options.json
+def status(run_id: str, as_json: bool, stage: str) -> int:
+    """Show what the stage says about RUN: shards extracted, tables loaded, who is at work on it.
+
+    Example: sharder status 20260102T030405-a1b2c3
+    """
+    from sharder import preview
+
+    return _print(preview.status_of(run_id, stage, os.environ), as_json=as_json)
+
+
+@click.command(short_help="The runs on the stage.")
+@options.stage
+@options.json
+def runs(as_json: bool, stage: str) -> int:
+    """List the runs on the stage, the newest last.
+
+    Example: sharder runs --stage s3://lake/elt
+    """
+    from sharder import preview
+
+    return _print(preview.runs(stage, os.environ), as_json=as_json)
+
+
+@click.command(short_help="The version of this program.")
+def version() -> int:
+    """Print the version.
+
+    Example: sharder version
+    """
+    from importlib.metadata import version as of
+
+    click.echo(f"sharder {of('sharder')}")
+    return 0
+
+
+def _print(shown: Any, *, as_json: bool) -> int:
+    """Lines for people, or one JSON object per line."""
+    if as_json:
+        import orjson
+
+        for document in shown.documents:
+            click.echo(orjson.dumps(document).decode())
+    else:
+        for line in shown.notes:
+            click.echo(line, err=True)
+        for line in shown.lines:
+            click.echo(line)
+    return 0

@@ -1,0 +1,45 @@
+"""What the command line asks for, over what the environment says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from contracts import settings
+from contracts.errors import InputError
+from contracts.settings import Settings
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Empty means that spec and environment decide. `deadline` is in seconds."""
+
+    stage: str = ""
+    broker: str = ""
+    workers: int | None = None
+    deadline: float | None = None
+    full_refresh: bool = False
+    run_id: str = ""
+    detach: bool = False
+    sources: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+
+    def over(self, environment: Mapping[str, str]) -> Settings:
+        """These wishes, and where they are silent the environment. Raises InputError."""
+        try:
+            base = settings.from_environment(environment)
+        except ValueError as error:
+            given = environment.get("SHARDER_WORKERS", "")
+            raise InputError(f"SHARDER_WORKERS must be a number, not {given!r}") from error
+        return replace(
+            base,
+            stage=self.stage or base.stage,
+            broker=self.broker or base.broker,
+            workers=self.workers or base.workers,
+        )
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
