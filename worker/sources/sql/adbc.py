@@ -15,7 +15,9 @@ from worker.sources.exact import named, normalise
 from worker.sources.sql.engine import ColumnPlan, Limits, Overrides, Relation, Where, own, select
 
 
-def batches(connection: Any, sql: str, options: Mapping[str, str]) -> Generator[pa.RecordBatch, None, None]:
+def batches(
+    connection: Any, sql: str, options: Mapping[str, str]
+) -> Generator[pa.RecordBatch, None, None]:
     """The result of one query, streamed; the cursor is closed when the iterator is."""
     with connection.cursor() as cursor:
         if options:

@@ -45,7 +45,10 @@ def _finite(array: pa.Array, limits: Limits, infinity: Infinity) -> pa.Array:
     """Drivers turn the engine's `infinity` into arbitrary numbers; those become null or an error."""
     kind = array.type
     if pa.types.is_list(kind):
-        _finite(array.flatten(), limits, "fail")
+        if pa.types.is_temporal(
+            kind.value_type
+        ):  # flattening copies: only where there is something to find
+            _finite(array.flatten(), limits, "fail")
         return array
     if pa.types.is_time64(kind) and kind.unit == "us":
         between(array.view(pa.int64()), 0, _DAY_US - 1, "24:00:00, which Arrow has not")

@@ -53,6 +53,17 @@ _DIRECT: Mapping[str, pa.DataType] = {
     "uuid": types.UUID,
 }
 
+# The text of values must not depend on who set up the role or the database; and a transaction that
+# exported a snapshot waits for its readers.
+_SETTINGS = (
+    "TIME ZONE 'UTC'",
+    "DateStyle = 'ISO'",
+    "IntervalStyle = 'iso_8601'",
+    "standard_conforming_strings = on",
+    "extra_float_digits = 1",
+    "idle_in_transaction_session_timeout = 0",
+)
+
 # A domain's base type, through any number of domains; the innermost modifier wins.
 _CATALOGUE = """
 WITH RECURSIVE base(oid, root, typmod) AS (
@@ -124,7 +135,6 @@ class Postgresql:
             raise
 
     def _begin(self, snapshot: str, timeout_s: float) -> None:
-        # The text of dates, times and numbers must not depend on who set up the role or database.
         self._run("SET TIME ZONE 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'iso_8601'")
         self._run("SET standard_conforming_strings = on; SET extra_float_digits = 1")
         self._run(
@@ -136,10 +146,9 @@ class Postgresql:
         if snapshot:
             self._run(f"SET TRANSACTION SNAPSHOT {text_literal(snapshot)}")
 
-    def _run(self, statements: str) -> None:
-        for statement in statements.split("; "):
-            with self._connection.cursor() as cursor:
-                cursor.executescript(statement)
+    def _run(self, statement: str) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executescript(statement)
 
     def relations(self, only: str = "") -> list[Relation]:
         kinds = "r,p,f,v,m" if self._views else "r,p,f"
@@ -196,8 +205,19 @@ class Postgresql:
         return bounds if step <= 1 else [bounds[int(i * step)] for i in range(1, n)]
 
     def export_snapshot(self, relation: Relation) -> str:
-        """Also keeps VACUUM FULL and the like away: they would move rows to other blocks."""
-        self._run(f"LOCK TABLE {relation.sql} IN ACCESS SHARE MODE")
+        """Also keeps VACUUM FULL and the like away: they would move rows to other blocks.
+
+        A lock that is refused must not end the transaction, whose snapshot others may rely on; the
+        export itself is not allowed inside a savepoint.
+        """
+        self._run("SAVEPOINT before_lock")
+        try:
+            self._run(f"LOCK TABLE {relation.sql} IN ACCESS SHARE MODE")
+        except BaseException:
+            self._run("ROLLBACK TO SAVEPOINT before_lock")
+            raise
+        finally:
+            self._run("RELEASE SAVEPOINT before_lock")
         (batch,) = self._batches("SELECT pg_export_snapshot() AS id")
         return str(batch.column(0)[0].as_py())
 
