@@ -82,7 +82,10 @@ class Commit(Document):
 
 
 class Attempt(Document):
-    """attempts/<job>/<attempt>.json: an attempt exists once this is written."""
+    """attempts/<job>/<attempt>.json: an attempt exists once this is written.
+
+    It is written again, with the reason, if the attempt ends without a result and can still say why.
+    """
 
     kind: ClassVar[str] = "attempt"
 
@@ -91,3 +94,4 @@ class Attempt(Document):
     attempt: str
     worker: str = ""
     started: datetime
+    error: str = ""

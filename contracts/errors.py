@@ -6,6 +6,7 @@ processes: exceptions with required keyword-only arguments do not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Literal
 
@@ -49,6 +50,11 @@ class SharderError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+    def mask(self, masked: Callable[[str], str]) -> None:
+        """Take secrets out of what the error says; what it is stays the same."""
+        self.message, self.hint = masked(self.message), masked(self.hint)
+        self.args = (self.message, self.hint, *self.args[2:])
 
 
 class Permanent(SharderError):

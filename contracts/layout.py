@@ -10,6 +10,7 @@ from contracts.errors import InputError
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
+LEASES = "leases/"
 CHUNK = 1000  # shards per chunk of the plan, so that a shard's id says which chunk it is in
 
 
@@ -120,7 +121,7 @@ def closed(run: str, round_: int) -> str:
 
 
 def lease(source: str, destination: str) -> str:
-    return f"leases/{escape(source)}/{escape(destination)}.json"
+    return f"{LEASES}{escape(source)}/{escape(destination)}.json"
 
 
 def history(source: str, table: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from io import TextIOWrapper
 
@@ -11,7 +12,7 @@ import orjson
 from contracts import layout
 from contracts.commit import Attempt, Commit
 from contracts.cursors import Cursors
-from contracts.errors import NotFound, Permanent
+from contracts.errors import NotFound, Permanent, SharderError
 from contracts.history import History
 from contracts.plan import Plan, Range, Shard
 from contracts.receipt import Receipt
@@ -113,6 +114,19 @@ class Stage:
         self.store.put(
             layout.attempt(attempt.run, attempt.job, attempt.attempt), attempt.to_bytes()
         )
+
+    def give_up(self, attempt: Attempt, error: SharderError) -> None:
+        """Say why an attempt ended without a result; a stage that cannot be written to never knows."""
+        with suppress(SharderError):
+            self.start_attempt(attempt.model_copy(update={"error": str(error)}))
+
+    def last_error(self, run: str, job: str) -> str:
+        """What the newest attempt that could say so died of; empty if none could."""
+        found = []
+        for entry in self.store.list(layout.attempts(run, job)):
+            attempt = Attempt.from_bytes(self.store.get(entry.key), entry.key)
+            found += [(attempt.started, attempt.error)] if attempt.error else []
+        return max(found, default=(None, ""))[1]
 
     def attempts(self, run: str, job: str) -> int:
         """How many attempts of a job have started."""

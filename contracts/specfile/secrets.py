@@ -102,7 +102,7 @@ def _span(text: str, place: yaml11.Place) -> tuple[int, int]:
     """Start and end of a value without its anchor and tag, and without the blank lines behind it."""
     properties = _PROPERTIES.match(text, place.start, place.stop)
     start = properties.end() if properties else place.start
-    return start, start + len(text[start : place.stop].rstrip())
+    return start, start + len(text[start : place.stop].rstrip(" \t\r\n"))
 
 
 def _literals(

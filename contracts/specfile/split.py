@@ -156,7 +156,8 @@ def _opens(line: str, at: int, depth: int) -> bool:
         back = at
         while back and line[back - 1] in " \t":
             back -= 1
-        return not back or line[back - 1] in ",[{:"
+        explicit_key = back < at and line[:back].rstrip().endswith("?")
+        return not back or line[back - 1] in ",[{:" or explicit_key
     if at and line[at - 1] not in " \t":
         return False
     before = line[:at]

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from contracts.errors import InputError
-from contracts.specfile import times
+from contracts.specfile import times, yaml11
 from contracts.specfile.origin import Origin
 
 VARIABLE = re.compile(r"\$\{([^}]+)\}")
@@ -65,6 +65,8 @@ class Expanded:
         """The text with pasted values replaced by the variables they came from."""
         for value, name in sorted(self.pasted.items(), key=lambda item: -len(item[0])):
             text = text.replace(value, f"${{{name}}}")
+        for piece in sorted({p for v in self.pasted for p in _pieces(v)}, key=len, reverse=True):
+            text = text.replace(piece, "***")
         return text
 
 
@@ -90,7 +92,9 @@ class Variables:
         if colon and kind == "time":
             return self._time(argument, offset, origin)
         if colon and kind == "secret" and self.secret:
-            return self.secret(argument)
+            text = self.secret(argument)
+            _keep_secret(yaml11.parse(text).value, argument.rpartition(".")[2], expanded)
+            return text
         return self._environment(body, offset, origin, expanded)
 
     def _environment(self, name: str, offset: int, origin: Origin, expanded: Expanded) -> str:
@@ -179,6 +183,26 @@ def unset(name: str, offset: int, origin: Origin) -> InputError:
 def _leave(name: str, offset: int, expanded: Expanded) -> str:
     expanded.left.append((name, offset))
     return f"{_OPEN}{len(expanded.left) - 1}{_CLOSE}"
+
+
+def _keep_secret(value: object, name: str, expanded: Expanded) -> None:
+    """Every text inside of a secret, to keep it out of errors."""
+    match value:
+        case str() if len(value) > 3:
+            expanded.pasted[value] = name
+        case dict():
+            for inner in value.values():
+                _keep_secret(inner, name, expanded)
+        case list():
+            for inner in value:
+                _keep_secret(inner, name, expanded)
+
+
+def _pieces(value: str) -> list[str]:
+    """Of a password with unescaped separators, alone or in a URL: drivers take a part of it for the host."""
+    found = re.search(r"://[^:/?#@]*:(.+)@", value)
+    password = found[1] if found else value if "@" in value else ""
+    return [piece for piece in re.split(r"[@/:?#]", password) if len(piece) > 3]
 
 
 def _one_line(text: str) -> str:

@@ -100,6 +100,7 @@ def _stringless(value):
             return str(value)
 
 
+@example(value={"\x85#": None}, flow=True)
 @given(value=st.dictionaries(st.text(max_size=8), JSON, max_size=4), flow=st.booleans())
 def test_blanking_comments_changes_no_value_and_no_offset(value, flow):
     text = yaml.safe_dump(value, default_flow_style=flow, allow_unicode=True)
@@ -115,6 +116,7 @@ SECRET = st.one_of(
 )
 
 
+@example(secret="\xa0", flow=False, style=None)
 @given(secret=SECRET, flow=st.booleans(), style=st.sampled_from([None, '"', "'", "|", ">"]))
 def test_a_sealed_document_holds_no_secret_and_expands_to_the_same_values(
     tmp_path, secret, flow, style
