@@ -12,7 +12,7 @@ help: ## this list
 
 $(BIN)/sharder: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet uv
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
@@ -47,7 +47,10 @@ lock: install ## the lock file agrees with pyproject.toml
 	git diff --exit-code requirements.lock
 
 docs: install ## write the generated pages of docs/ again
-	$(BIN)/python -m docs.generate
+	$(BIN)/python -m loader.reference docs/reference
+	$(BIN)/python -m worker.sources.aws.docs
+	$(BIN)/python -m tests.docs_sources
+	UPDATE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_cli.py -k reference_pages
 
 check: lint types test ## what has to be green before a commit
 

@@ -20,7 +20,8 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-settings.load_profile("sharder")
+settings.register_profile("long", settings.get_profile("sharder"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sharder"))
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,4 +1,4 @@
-"""The reference pages of the `sql` and `file` sources, from their option models.
+"""The reference pages of the `hackernews`, `sql` and `file` sources, from their option models.
 
 `python -m tests.docs_sources` writes them; a test fails while they differ.
 """
@@ -156,9 +156,43 @@ an absolute path, not by a link. A place that cannot be listed is not an empty o
 )
 
 
+HACKERNEWS = (
+    """
+Reads the items of Hacker News, as CloudQuery's plugin does: the same options, table, key and state. `base_url` is ours, for mirrors and tests.
+
+```yaml
+kind: source
+spec:
+  name: hackernews
+  path: cloudquery/hackernews
+  tables: ["*"]
+  destinations: [duckdb]
+  backend_options:
+    table_name: cq_state
+    connection: "@@plugins.duckdb.connection"
+  spec:
+    item_concurrency: 100
+```
+""",
+    """
+## Table `hackernews_items`
+
+Key and incremental key `id`. One client, `hackernews`; all its items are one cell.
+
+- It starts at the last id of the state plus one, or at the first item after `start_time`, found by bisection, if that is later.
+- After every 1,000 ids a checkpoint: should the cell fail later, the rows up to there are loaded with their cursor, and the next run goes on
+  behind them.
+- The state is one row, key `hackernews_items`, in the table that `backend_options` names: CloudQuery's own state is read and continued.
+- Items that the API answers with `null` are left out. A call that fails is tried 5 times, 10 seconds apart, or as `Retry-After` says.
+""",
+)
+
+PARTS = {"hackernews": HACKERNEWS, "sql": SQL, "file": FILE}
+
+
 def page(name: str) -> str:
     """The whole page of a source."""
-    before, after = {"sql": SQL, "file": FILE}[name]
+    before, after = PARTS[name]
     model = options(name)
     parts = [
         f"# The source `{name}`\n\n{GENERATED}\n",
@@ -203,7 +237,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def main() -> None:
-    for name in ("sql", "file"):
+    for name in PARTS:
         PAGES.mkdir(parents=True, exist_ok=True)
         (PAGES / f"{name}.md").write_text(page(name))
 
