@@ -41,6 +41,7 @@ lint: install ## ruff, import directions
 
 types: install ## mypy, strict
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing/third_party.py
 
 lock: install ## the lock file agrees with pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev pyproject.toml -o requirements.lock
