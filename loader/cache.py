@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from contracts.errors import SharderError
 from loader.documents import OpenDestination
 from loader.warehouses import registry
 from loader.warehouses.base import Warehouse
@@ -32,7 +33,17 @@ class Warehouses:
 
     @contextmanager
     def use(self, run: str, found: OpenDestination) -> Iterator[Warehouse]:
-        """The warehouse, with our schema and tables in it. Raises what opening it raises."""
+        """The warehouse, with our schema and tables in it. Raises what opening it raises.
+
+        Drivers may quote what they were given: no error leaves here with a secret of the document.
+        """
+        try:
+            yield from self._use(run, found)
+        except SharderError as error:
+            error.mask(found.masked)
+            raise
+
+    def _use(self, run: str, found: OpenDestination) -> Iterator[Warehouse]:
         key = (run, found.destination.name)
         if key not in self._opened:
             warehouse = self._open(found)

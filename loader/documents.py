@@ -6,7 +6,7 @@ Of a source only its outer fields are read, as they are written: its credentials
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ class OpenDestination:
 
     destination: Destination
     options: BaseModel
+    masked: Callable[[str], str] = str  # keeps secrets of the document out of messages
 
 
 def destination(
@@ -43,7 +44,7 @@ def destination(
     options = validate(
         registry.options(model.plugin), model.spec, document, ("spec", "spec"), document.what
     )
-    return OpenDestination(model, options)
+    return OpenDestination(model, options, document.expanded.masked)
 
 
 def state_tables(stage: Stage, run: str, destination: str) -> dict[str, str]:

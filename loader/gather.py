@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from contracts.errors import Permanent
 from contracts.plan import Plan
 from contracts.queue import Message
 from contracts.spec import Destination
@@ -60,6 +61,7 @@ def naive(at: datetime) -> datetime:
 def gather(job: Job, load: str, now: datetime) -> Publication:
     """Raises Refused for a table that needs more than safe mode does, Permanent if rows are missing."""
     m, d = job.message, job.warehouse.dialect
+    _refuse_ours(job)
     found = parts(job.stage, job.rounds, job.found)
     tables = tuple(
         _table(job, table, n, found.get(table.name, [])) for n, table in enumerate(_tables(job))
@@ -93,7 +95,6 @@ def _table(job: Job, table: Table, n: int, loadable: Sequence[Loadable]) -> Tabl
     warehouse, d = job.warehouse, job.warehouse.dialect
     started = job.plan.sync_time.astimezone(UTC)
     goal = target(d, table, job.destination, job.message.run, started)
-    _refuse_ours(job, goal.shape.name)
     migration = diff(
         warehouse.describe(goal.shape.name), goal.shape, job.destination.migrate_mode, d.holds
     )
@@ -126,17 +127,18 @@ def _fits(job: Job, goal: Target, found: Rows) -> bool:
     )
 
 
-def _refuse_ours(job: Job, name: str) -> None:
+def _refuse_ours(job: Job) -> None:
     """A source that reads a warehouse of ours may have tables of these names. Raises Permanent."""
-    states = documents.state_tables(job.stage, job.message.run, job.message.destination)
-    if name.casefold() in {
-        n.casefold() for n in (ours.LOADS.name, ours.CELLS.name, *states.values())
-    }:
-        raise Permanent(
-            f"table '{name}' of source '{job.message.source}' is called like one of Sharder's own tables "
-            f"in destination '{job.message.destination}'; nothing was loaded",
-            f"leave it out: skip_tables: [{name}]",
-        )
+    m = job.message
+    states = documents.state_tables(job.stage, m.run, m.destination).values()
+    taken = {name.casefold() for name in (ours.LOADS.name, ours.CELLS.name, *states)}
+    for table in _tables(job):
+        if table.name.casefold() in taken:
+            raise Permanent(
+                f"table '{table.name}' of source '{m.source}' is called like one of Sharder's own tables "
+                f"in destination '{m.destination}'; nothing was loaded",
+                f"leave it out: skip_tables: [{table.name}]",
+            )
 
 
 def _state(job: Job) -> PhysicalTable | None:

@@ -22,6 +22,12 @@ from loader.log import event
 from loader.prepare import prepare
 from loader.pulse import beating
 
+PATIENCE_S = (
+    2.0,
+    5.0,
+    15.0,
+)  # a warehouse that restarts is back within that; then the watcher decides
+
 
 def handle(data: bytes, heart: Heart) -> None:
     """Do the job of one message. Never raises: a message is a hint, and the watcher sends it again."""
@@ -57,7 +63,12 @@ def _do(message: Message, heart: Heart) -> None:
     if message.kind == "shard":
         raise InputError(f"shard {message.shard} was sent to a loader; workers take shards")
     receipt = load(
-        message, stage=stage, heart=heart, environment=os.environ, warehouses=_warehouses()
+        message,
+        stage=stage,
+        heart=heart,
+        environment=os.environ,
+        warehouses=_warehouses(),
+        patience_s=PATIENCE_S,
     )
     if receipt is None:
         event("load_elsewhere", run=message.run, job=message.job)

@@ -8,12 +8,13 @@ also records the load, so that repeating a load, after a death at any step, chan
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from time import sleep
 from uuid import uuid4
 
 from contracts.commit import Attempt
-from contracts.errors import Permanent, VersionUnknown
+from contracts.errors import Permanent, Transient, VersionUnknown
 from contracts.plan import Plan
 from contracts.queue import Heart, Message
 from contracts.receipt import LoadedTable, Receipt
@@ -22,6 +23,7 @@ from contracts.stage import Stage
 from loader import documents
 from loader.cache import Warehouses, borrowed
 from loader.gather import Job, gather, naive
+from loader.log import event
 from loader.outcomes import Round, Survey, survey
 from loader.publication import Fence, fenced
 from loader.pulse import beating
@@ -35,11 +37,13 @@ def load(
     heart: Heart,
     environment: Mapping[str, str],
     warehouses: Warehouses | None = None,
+    patience_s: Sequence[float] = (),
 ) -> Receipt | None:
     """Do the load unless its receipt exists or another attempt of it is alive (then None).
 
-    An error that another try would meet again becomes a failed receipt. Raises Transient, and
-    VersionUnknown: a newer release may do what this one cannot read.
+    An error that another try would meet again becomes a failed receipt; after one that may pass it is
+    tried again as often as `patience_s` has pauses. Raises Transient after the last, and VersionUnknown:
+    a newer release may do what this one cannot read.
     """
     m = message
     if receipt := stage.receipt(m.run, m.destination, m.source, m.table, m.round):
@@ -48,14 +52,23 @@ def load(
         return None
     rounds = _rounds(m, stage)
     attempt, started = uuid4().hex, datetime.now(UTC)
-    stage.start_attempt(Attempt(run=m.run, job=m.job, attempt=attempt, started=started))
+    marker = Attempt(run=m.run, job=m.job, attempt=attempt, started=started)
+    stage.start_attempt(marker)
     with beating(heart, m.run, m.job, attempt):
         try:
             number = rounds[-1].plan.destination(m.destination).spec
             found = documents.destination(stage, m.run, m.destination, environment, number)
-            with borrowed(warehouses) as cache, cache.use(m.run, found) as warehouse:
-                receipt = _load(m, stage, rounds, warehouse, found.destination, attempt, started)
-        except VersionUnknown:
+            with borrowed(warehouses) as cache:
+
+                def once() -> Receipt:
+                    with cache.use(m.run, found) as warehouse:
+                        return _load(
+                            m, stage, rounds, warehouse, found.destination, attempt, started
+                        )
+
+                receipt = _patiently(once, m, patience_s)
+        except (VersionUnknown, Transient) as error:
+            stage.give_up(marker, error)
             raise
         except Permanent as error:
             receipt = _receipt(m, started).model_copy(
@@ -63,6 +76,17 @@ def load(
             )
         stage.create_receipt(receipt)
     return stage.receipt(m.run, m.destination, m.source, m.table, m.round)
+
+
+def _patiently(once: Callable[[], Receipt], m: Message, patience_s: Sequence[float]) -> Receipt:
+    """The first result; what may pass is waited for between tries."""
+    for pause_s in patience_s:
+        try:
+            return once()
+        except Transient as error:
+            event("load_waits", run=m.run, job=m.job, seconds=pause_s, error=error)
+            sleep(pause_s)
+    return once()
 
 
 def load_id(m: Message) -> str:
@@ -88,7 +112,7 @@ def _load(
     found = survey(stage, rounds, tuple(r.number for r in rounds if r.number not in done))
     # Only one load of a table is meant to run, so what other attempts left behind can go.
     # Other destinations may be in the same database, and other stages may write there too.
-    place = f"load_{_digest('/'.join((stage.store.url, m.destination, m.source, m.table)))}"
+    place = f"load_{_digest(f'{stage.store.url}/{m.destination}/{m.source}/{m.table}')}"
     warehouse.drop_landings(place)
     job = Job(
         m, stage, rounds, found, fence, warehouse, destination, f"{place}_{attempt[:12]}"

@@ -199,7 +199,7 @@ class Drive:
         now, shard = self._now(), self._stage.shard(self._plan.run, shard_id)
         verdict = Cell(
             table=shard.table, client="", outcome="failed", reason=failure.reason,
-            message=failure.message,
+            message=self._explained(failure.message, shard_id),
         )  # fmt: skip
         self._stage.create_commit(
             Commit(
@@ -214,9 +214,14 @@ class Drive:
             Receipt(
                 run=load.run, destination=load.destination, source=load.source, table=load.table,
                 round=load.round, rounds=(load.round,), load=self._by, outcome="failed",
-                error=failure.error, started=now, ended=now,
+                error=self._explained(failure.error, load.job), started=now, ended=now,
             )
         )  # fmt: skip
+
+    def _explained(self, text: str, job: str) -> str:
+        """Attempts that died leave no result, but the last one may have said why."""
+        said = self._stage.last_error(self._plan.run, job)
+        return f"{text}; the last one said: {said}" if said else text
 
     def _close(self) -> Summary:
         lost = self.watch.shards.lost + self.watch.loads.lost

@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+_UNREAD = (
+    "no attempt started (programs of an older release leave a newer plan alone: are all upgraded?)"
+)
 SENDS = 20  # hand-outs without one start marker before a job is given up: nobody can read it
 
 
@@ -117,7 +120,7 @@ class Flights:
             if started >= self._most(job):
                 lost.append(Lost(job, f"{started} attempts started and none of them ended"))
             elif not started and flight.sends >= SENDS:
-                lost.append(Lost(job, f"handed out {flight.sends} times, and no attempt started"))
+                lost.append(Lost(job, f"handed out {flight.sends} times, and {_UNREAD}"))
             else:
                 again.append(job)
                 self._flights[job] = _Flight(now, flight.sends + 1, flight.beat or flight.stale)

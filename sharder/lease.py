@@ -105,11 +105,15 @@ class Leases:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
 
-    def take(self) -> None:
-        """Raises LeaseHeld if another run that is alive has one of them."""
+    def take(self, *, alone: bool = False) -> None:
+        """Raises LeaseHeld if another run that is alive has one of them.
+
+        `alone`: also if somebody else is at work on this very run. Many may watch it, but one must plan it.
+        """
         for source, destination in self._pairs:
             held = read(self._store, source, destination)
-            if held and held.run != self._run and alive(held, self._now(), self._host):
+            ours = held and held.run == self._run and (not alone or self._is_mine(held))
+            if held and not ours and alive(held, self._now(), self._host):
                 raise LeaseHeld(
                     f"run {held.run} is syncing source '{source}' into '{destination}' "
                     f"(process {held.pid} on {held.host})",
@@ -118,6 +122,9 @@ class Leases:
                 )
         self._write(self._pid)
         self._thread.start()
+
+    def _is_mine(self, held: Lease) -> bool:
+        return (held.host, held.pid, held.born) == (self._host, self._pid, born(self._pid))
 
     def leave(self) -> None:
         """Stop renewing but keep them: whoever watches the run next takes them over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -78,7 +79,7 @@ class Lines:
         self._shown: Mapping[str, tuple[int, int]] = {}
 
     def say(self, text: str) -> None:
-        print(text, file=self._err, flush=True)
+        _put(self._err, text)
 
     def progress(self, plan: Plan, tally: Tally) -> None:
         if self._clock() - self._last < EVERY_S:
@@ -104,7 +105,7 @@ class Lines:
         return f"{name}: {ended}{bad}, {rows}{rest}"
 
     def summary(self, summary: Summary) -> None:
-        print("\n".join(text.summary(summary)), file=self._out, flush=True)
+        _put(self._out, "\n".join(text.summary(summary)))
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -139,7 +140,16 @@ class Json:
 
 
 def _line(stream: IO[str], document: Mapping[str, Any]) -> None:
-    print(orjson.dumps(document).decode(), file=stream, flush=True)
+    _put(stream, orjson.dumps(document).decode())
+
+
+def _put(stream: IO[str], text: str) -> None:
+    """Print. If the reader has left (`| head`), the run goes on and its own exit code counts."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # What is buffered would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Live:

@@ -58,7 +58,7 @@ def submit(
 def _submit(here: Place, run: str, loaded: LoadedSpec, wishes: Wishes, report: Report) -> Exit:
     chosen = chosen_sources(loaded.spec, wishes.sources)
     pairs = [(s.name, d) for s in chosen for d in s.destinations]
-    with _leased(here.stage, run, pairs) as leases:
+    with _leased(here.stage, run, pairs, alone=True) as leases:
         _finish_earlier(here, run, {s.name for s in chosen}, report)
         with planning.first(here, run, loaded, wishes, report) as plan:
             if wishes.detach:
@@ -157,12 +157,33 @@ def _finish_earlier(here: Place, run: str, sources: set[str], report: Report) ->
         )
         driving.cancel(here.stage, plan.run, f"given up by the later run {run}")
         watcher(here, plan, report).run()
+    for source in sorted(sources):
+        _warn_of_failed_loads(here, run, source, report)
+
+
+def _warn_of_failed_loads(here: Place, run: str, source: str, report: Report) -> None:
+    """Where the newest closed run of a source could not load everything, `retry` is what loads it."""
+    for earlier in reversed(here.stage.runs()):
+        closed = [s for n in here.stage.rounds(earlier) if (s := here.stage.summary(earlier, n))]
+        if earlier == run or not closed or source not in {t.source for t in closed[-1].tables}:
+            continue
+        failed = [d for d in closed[-1].destinations if d.source == source and d.error]
+        if failed:
+            tables = text.count(len(failed), "table")
+            report.say(
+                f"warning: {tables} of run {earlier} could not be loaded; `sharder retry {earlier}` loads what was "
+                "extracted then. This run extracts anew: where rows are appended, a destination that did "
+                "load them may get them twice"
+            )
+        return
 
 
 @contextmanager
-def _leased(stage: Stage, run: str, pairs: Sequence[tuple[str, str]]) -> Iterator[lease.Leases]:
+def _leased(
+    stage: Stage, run: str, pairs: Sequence[tuple[str, str]], *, alone: bool = False
+) -> Iterator[lease.Leases]:
     leases = lease.Leases(stage.store, run, pairs)
-    leases.take()
+    leases.take(alone=alone)
     try:
         yield leases
     finally:

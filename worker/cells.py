@@ -81,6 +81,8 @@ class Cells:
         below.reason = "parent" if above.outcome == "failed" else above.reason
         below.message = f"{parent} did not end ok: {above.message}"[:MESSAGE_CHARS]
         if not above.checkpointed:
+            # A cursor without its rows would pass them for ever.
+            below.checkpointed, below.cursor = False, {}
             yield table, client
 
     def _fail_tree(self, client: str, failed: str) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from contracts.commit import Attempt, Commit
-from contracts.errors import NotFound, VersionUnknown
+from contracts.errors import NotFound, SharderError, VersionUnknown
 from contracts.queue import Heart, Message
 from contracts.stage import Stage
 from worker.extraction import Extraction, Stopped, Surroundings
@@ -82,22 +82,32 @@ def extract(
         cancelled=lambda: stage.cancelled(run),
         beat_s=beat_s,
     )
-    with pulse:
-        around = Surroundings(environment, now, sleep, pulse.cancelled, sources)
-        extraction = Extraction(job, attempt, stage, around)
-        try:
-            commit = extraction.run()
-            won = not dry_run and stage.create_commit(commit)
-        except Stopped:
-            extraction.discard()
-            event("shard_cancelled", **job.names)
-            return None
-        except BaseException:
-            extraction.discard()
-            raise
-        if not won:
-            # Only what this attempt wrote goes: the winner's parts have a prefix of their own.
-            extraction.discard()
+    around = Surroundings(environment, now, sleep, pulse.cancelled, sources)
+    try:
+        with pulse:
+            return _work(Extraction(job, attempt, stage, around), job, stage, dry_run=dry_run)
+    except SharderError as error:
+        if not dry_run:
+            stage.give_up(attempt, error)
+        raise
+
+
+def _work(extraction: Extraction, job: Job, stage: Stage, *, dry_run: bool) -> Commit | None:
+    """From the first row to the commit; the parts stay only if they are, or may be, committed."""
+    try:
+        commit = extraction.run()
+    except Stopped:
+        extraction.discard()
+        event("shard_cancelled", **job.names)
+        return None
+    except BaseException:
+        extraction.discard()
+        raise
+    # If this raises, nobody knows whether the commit was made: the parts stay until the run goes.
+    won = not dry_run and stage.create_commit(commit)
+    if not won:
+        # Only what this attempt wrote goes: the winner's parts have a prefix of their own.
+        extraction.discard()
     _tell(job, commit, "shard_done" if won else "shard_was_dry" if dry_run else "shard_lost_race")
     return commit if won or dry_run else None
 

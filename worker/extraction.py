@@ -121,8 +121,7 @@ class Extraction:
         opened.cancelled = self._must_stop
         whole = False
         try:
-            events = opened.source.read(self._job.work, cursors)
-            whole = self._take_all(iter(events), opened)
+            whole = self._take_all(self._events(opened, cursors), opened)
         finally:
             # A source that was left in the middle is not trusted with another shard.
             if whole:
@@ -130,6 +129,10 @@ class Extraction:
             else:
                 opened.source.close()
         return None
+
+    def _events(self, opened: Opened, cursors: Mapping[str, str]) -> Iterator[Event]:
+        """What the source yields; an error that it raises before its first event is one of the stream."""
+        yield from opened.source.read(self._job.work, cursors)
 
     def _open(self, text: str) -> Opened:
         """The source as its document says, variables filled in from this worker's environment."""

@@ -68,11 +68,22 @@ class Job:
         )
 
     def cursors(self, stage: Stage) -> Mapping[str, str]:
-        """The state of the source, from the destination that holds it; empty for a full refresh."""
-        if self.source.name in self.plan.full_refresh:
-            return {}
+        """The state of the source, from the destination that holds it.
+
+        For a full refresh only what earlier rounds of it have read: rows that they loaded do not come again.
+        """
         for destination in self.plan.destinations:
             if self.source.name in destination.holds_state_of:
+                if self.source.name in self.plan.full_refresh:
+                    return self._refreshed(stage, destination.name)
                 found = stage.cursors(self.plan.run, destination.name)
                 return found.cursors.get(self.source.name, {}) if found else {}
         return {}
+
+    def _refreshed(self, stage: Stage, destination: str) -> Mapping[str, str]:
+        cursors: dict[str, str] = {}
+        for round_ in range(1, self.plan.round):
+            names = (self.plan.run, destination, self.source.name, self.table.name, round_)
+            receipt = stage.receipt(*names)
+            cursors |= receipt.cursors if receipt and receipt.outcome == "ok" else {}
+        return cursors

@@ -19,6 +19,8 @@ from contracts.table import Column, Table
 from contracts.types import storage_of
 from worker.ids import deterministic_ids, random_ids
 
+_BOOKS = frozenset({cq.SYNC_TIME, cq.SOURCE_NAME, cq.CLIENT_ID})
+
 
 @dataclass(frozen=True)
 class Stamp:
@@ -63,8 +65,10 @@ class Stamp:
                 "which the plan of this run does not have"
             )
         rows = batch.num_rows
+        # Which rows are loaded and which are stale is decided by these three: they are never the source's.
+        theirs = given.keys() - _BOOKS
         columns = {
-            c.name: self._fit(c, given[c.name]) if c.name in given else self._made(c, client, rows)
+            c.name: self._fit(c, given[c.name]) if c.name in theirs else self._made(c, client, rows)
             for c in self.table.columns
         }
         if cq.ID in columns and cq.ID not in given:
@@ -78,7 +82,7 @@ class Stamp:
         return pa.RecordBatch.from_arrays(list(columns.values()), schema=self.schema)
 
     def _made(self, column: Column, client: str, rows: int) -> pa.Array:
-        """A column that the source did not send."""
+        """A column that does not come from the source."""
         if column.name == cq.CLIENT_ID:
             return pa.repeat(pa.scalar(client, column.type), rows)
         if (constant := self._constants.get(column.name)) is not None:
@@ -102,7 +106,7 @@ class Stamp:
             )
         try:
             return convert(values, wanted)
-        except pa.ArrowInvalid as error:
+        except pa.ArrowException as error:  # also of a cast that Arrow does not have
             raise SchemaChanged(
                 f"{self.table.name}: a value of the column '{name}' does not fit into {wanted}: {error}"
             ) from error

@@ -187,15 +187,11 @@ def _leave(name: str, offset: int, expanded: Expanded) -> str:
 
 def _keep_secret(value: object, name: str, expanded: Expanded) -> None:
     """Every text inside of a secret, to keep it out of errors."""
-    match value:
-        case str() if len(value) > 3:
-            expanded.pasted[value] = name
-        case dict():
-            for inner in value.values():
-                _keep_secret(inner, name, expanded)
-        case list():
-            for inner in value:
-                _keep_secret(inner, name, expanded)
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _keep_secret(inner, name, expanded)
+    elif isinstance(value, str) and len(value) > 3:
+        expanded.pasted[value] = name
 
 
 def _pieces(value: str) -> list[str]:

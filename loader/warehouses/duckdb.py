@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -135,7 +135,8 @@ class DuckDB(SqlWarehouse):
             yield
             self.query("COMMIT")
         except BaseException:
-            with _errors():
+            # A commit that failed has ended the transaction already: there is nothing to roll back.
+            with suppress(Transient), _errors():
                 self._connection.rollback()
             raise
 

@@ -27,6 +27,7 @@ from contracts.errors import (
 )
 from contracts.table import SOURCE_NAME, SYNC_TIME
 from loader import sql
+from loader.ahead import one_ahead
 from loader.migrate import Change, CreateTable
 from loader.shape import PhysicalColumn, PhysicalTable
 from loader.warehouses.base import Rows, SqlWarehouse, Traits
@@ -168,18 +169,15 @@ class PostgreSQL(SqlWarehouse):
         )
 
     def _stream(self, table: PhysicalTable, rows: Rows) -> int:
-        encoder = _encoder(rows.schema)
         columns = ", ".join(self.dialect.quote(name) for name in rows.schema.names)
         text = f"COPY {self.dialect.ref(table)} ({columns}) FROM STDIN (FORMAT BINARY)"
         count = 0
         with _translated(), self._connection.cursor() as cursor, cursor.copy(text) as copy:
-            copy.write(encoder.write_header())
-            for batch in rows.batches():
-                data = encoder.write_batch(without_nul(batch))
+            # While the server takes one batch the next one is read and encoded.
+            for n, data in one_ahead(_wire(rows)):
                 for at in range(0, len(data), WRITE_BYTES):
                     copy.write(data[at : at + WRITE_BYTES])
-                count += batch.num_rows
-            copy.write(encoder.finish())
+                count += n
         return count
 
     def drop_landings(self, prefix: str) -> None:
@@ -195,6 +193,15 @@ class PostgreSQL(SqlWarehouse):
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _wire(rows: Rows) -> Iterator[tuple[int, bytes]]:
+    """Numbers of rows, and the bytes of COPY that hold them."""
+    encoder = _encoder(rows.schema)
+    yield 0, encoder.write_header()
+    for batch in rows.batches():
+        yield batch.num_rows, encoder.write_batch(without_nul(batch))
+    yield 0, encoder.finish()
 
 
 def _encoder(schema: pa.Schema) -> Any:

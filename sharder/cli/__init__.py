@@ -42,7 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit. A trace is shown for exit code 1 and never otherwise."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = sharder.main(words, prog_name="sharder", standalone_mode=False)
+        # Not `sharder.main`: it turns a closed stdout into exit code 1, whatever the run came to.
+        with sharder.make_context("sharder", words) as context:
+            code = sharder.invoke(context)
+    except click.exceptions.Exit as end:  # after --help
+        code = end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         code = Exit.INPUT

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import psycopg
 import pytest
 
-from contracts.errors import Permanent
+from contracts.errors import Transient
 from tests.fakes.stage import Good, StageRun, rows, shard, table
 
 
@@ -25,7 +28,9 @@ def test_two_destinations_in_one_database_both_get_every_row(tmp_path, postgres_
     """Schemas of one database are places of their own: a load into one is no load into the other."""
     for schema in ("one", "two"):
         dsn = in_schema(postgres_dsn, schema)
-        run = StageRun(tmp_path / schema, spec={"connection_string": dsn}, path="cloudquery/postgresql")
+        run = StageRun(
+            tmp_path / schema, spec={"connection_string": dsn}, path="cloudquery/postgresql"
+        )
         run.round([shard({"a": rows(1, 2, 3)})])
         receipt = run.load()
         assert (receipt.outcome, receipt.published) == ("ok", 3)
@@ -62,3 +67,22 @@ def test_a_source_table_that_is_called_like_one_of_ours_is_refused_with_its_reas
     assert receipt.outcome == "failed"
     assert "Sharder's own" in receipt.error
     assert "skip_tables" in receipt.error
+
+
+def test_a_load_that_has_to_be_tried_again_leaves_its_reason(tmp_path):
+    file = tmp_path / "w.duckdb"
+    run = StageRun(tmp_path / "stage", spec={"connection_string": str(file)})
+    run.round([shard({"a": rows(1)})])
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import duckdb; c = duckdb.connect({str(file)!r}); print(1, flush=True); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(Transient):
+            run.load()
+        assert "open in another process" in run.stage.last_error(run.run, run.message().job)
+    finally:
+        holder.communicate(b"\n")
+    assert run.load().published == 1

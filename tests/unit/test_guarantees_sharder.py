@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from contracts import layout
-from contracts.commit import Cell, Commit
-from contracts.errors import Unreachable
-from contracts.history import History
+from contracts.commit import Attempt
+from contracts.errors import LeaseHeld, Unreachable
 from contracts.plan import Plan, PlannedSource, PlannedTable, Shard
 from contracts.queue import Message
 from contracts.stage import Stage
@@ -24,7 +23,6 @@ from sharder.drive import Drive, cancel
 from sharder.flight import EMBEDDED
 from sharder.place import Place
 from sharder.pool import Pool
-from sharder.report import Lines
 from sharder.summary import Tally
 from sharder.wishes import Wishes
 
@@ -146,3 +144,27 @@ def test_a_closed_run_that_is_being_retried_is_not_removed(stage, pool):
     assert gc.collect(stage, later, keep_s=0) == []
     leases.release()
     assert gc.collect(stage, later, keep_s=0) == ["r"]
+
+
+def test_a_shard_that_is_given_up_says_what_its_last_attempt_died_of(stage, pool):
+    plan = planned(stage, "always", shards=1)
+    job = layout.shard_id(1, 0)
+    died = Attempt(run="r", job=job, attempt="first", started=NOW)
+    stage.start_attempt(died)
+    stage.give_up(died, Unreachable("the bucket does not answer"))
+    (problem,) = watched(stage, pool, plan).problems
+    assert problem.message.endswith("the last one said: the bucket does not answer")
+
+
+def test_one_run_id_is_not_planned_by_two_submitters_at_once(stage):
+    """Their plans would differ, and shards of one would be read by the other's; watching is for many."""
+    other = lease.Lease(
+        run="nightly", source="s", destination="d", host="another", pid=7,
+        renewed=datetime.now(UTC),
+    )  # fmt: skip
+    stage.store.put(layout.lease("s", "d"), other.to_bytes())
+    with pytest.raises(LeaseHeld, match="process 7 on another"):
+        lease.Leases(stage.store, "nightly", [("s", "d")]).take(alone=True)
+    watcher = lease.Leases(stage.store, "nightly", [("s", "d")])
+    watcher.take()
+    watcher.release()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import orjson
 import pyarrow as pa
 import pytest
 
-from contracts import layout
 from contracts.commit import Commit
 from contracts.errors import Unreachable
+from contracts.receipt import Receipt
 from contracts.stage import Stage
 from contracts.store.local import LocalStore
 from contracts.table import Column, Table
 from tests.fakes.runs import RUN, SYNC_TIME, Steady, local_stage, write_run
 from tests.fakes.scripted import CHILD, PARENT, Handing, Scripted, rows
 from worker.extract import extract
-from worker.sources.base import CellDone, Checkpoint, Rows
+from worker.sources.base import CellDone
 
 
 @pytest.fixture
@@ -132,3 +131,22 @@ def test_ids_of_clients_are_the_cells_whatever_the_source_sends(stage):
         for r in batch.to_pylist()
     ]
     assert sorted(found) == ["a", "b"]
+
+
+def test_a_retry_of_a_full_refresh_goes_on_where_the_refresh_stopped(stage):
+    """In append mode the rows up to the checkpoint are in the warehouse, and must not come twice."""
+    source = Scripted(one_row)
+    done = {"key": "7"}
+    stage.create_receipt(
+        Receipt(
+            run=RUN, destination="w", source="src", table="p", round=1, rounds=(1,), load="l",
+            outcome="ok", started=SYNC_TIME, ended=SYNC_TIME, cursors=done,
+        )
+    )  # fmt: skip
+    for round_, expected in ((1, {}), (2, done)):
+        (message,) = write_run(
+            stage, [PARENT], ("a",), path="x", spec={}, round_=round_, full_refresh=True,
+            cursors={"key": "999"},
+        )  # fmt: skip
+        extract(message, stage=stage, heart=Steady(), environment={}, opened=Handing(source))
+        assert source.seen[-1] == expected

@@ -53,6 +53,8 @@ class RegionMajor(Sequence[str]):
 
     def ranges(self, without: frozenset[str]) -> tuple[Range, ...] | None:
         """The ranges of all regions but some; None if that is the whole list."""
+        if not self._blocks:
+            return None
         found: list[Range] = []
         ends = [*self._starts[1:], self._total]
         for (region, _), start, end in zip(self._blocks, self._starts, ends, strict=True):

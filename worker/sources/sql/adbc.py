@@ -6,6 +6,7 @@ The driver is named as the ADBC driver manager finds it: a library, a path or an
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -18,13 +19,20 @@ from worker.sources.sql.engine import ColumnPlan, Limits, Overrides, Relation, W
 def batches(
     connection: Any, sql: str, options: Mapping[str, str]
 ) -> Generator[pa.RecordBatch, None, None]:
-    """The result of one query, streamed; the cursor is closed when the iterator is."""
+    """The result of one query, streamed; the cursor is closed when the iterator is.
+
+    While a batch is worked on the next one is fetched: outside of the interpreter's lock, so that the
+    database, its driver and the work on rows take their time at once.
+    """
     with connection.cursor() as cursor:
         if options:
             cursor.adbc_statement.set_options(**options)
         cursor.execute(sql)
-        with cursor.fetch_record_batch() as reader:
-            yield from reader
+        with cursor.fetch_record_batch() as reader, ThreadPoolExecutor(1) as thread:
+            following = thread.submit(next, reader, None)
+            while (batch := following.result()) is not None:
+                following = thread.submit(next, reader, None)
+                yield batch
 
 
 class Adbc:

@@ -91,9 +91,15 @@ def _short(text: str) -> str:
 
 
 def redact(text: str, connection_string: str) -> str:
-    """The text without the connection string and the password in it."""
-    found = re.findall(r"://[^/@]*?:([^@]+)@|password=('[^']*'|[^\s&]+)", connection_string)
+    """The text without the connection string, the password in it, and the pieces of a password.
+
+    A password with an unescaped `/`, `@` or `:` is taken apart by drivers, which then quote a piece of it.
+    """
+    found = re.findall(r"://[^:/?#@]*:(.+)@|password=('[^']*'|[^\s&]+)", connection_string)
     passwords = {p.strip("'") for pair in found for p in pair if p}
-    for word in {connection_string, *passwords, *map(unquote, passwords)}:
+    pieces = {piece for p in passwords for piece in re.split(r"[@/:?#]", p)}
+    for word in sorted({connection_string, *passwords, *map(unquote, passwords), *pieces}, key=len)[
+        ::-1
+    ]:
         text = text.replace(word, "***") if len(word) > 3 else text
     return text
