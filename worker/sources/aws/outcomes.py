@@ -21,6 +21,7 @@ from botocore.exceptions import (
 
 from contracts.commit import Outcome
 from contracts.errors import Reason, SharderError, Transient
+from worker.sources.aws.regions import USUAL
 
 _DENIED = re.compile(
     r"AccessDenied|UnauthorizedOperation|AuthorizationError|UnauthorizedAccess|NotAuthorized|^Forbidden$|^403$"
@@ -41,32 +42,8 @@ _EXPIRED = re.compile(r"ExpiredToken|RequestExpired|TokenRefreshRequired")
 _ABSENT = re.compile(r"NotFound|NoSuch|DoesNotExist|NonExistent")
 _LONGEST = 500  # characters of an error that go into a commit
 
-# Regions that every account has; in all others an unknown token means that the region is not enabled.
-_ALWAYS_ON = frozenset(
-    [
-        "us-east-1",
-        "us-east-2",
-        "us-west-1",
-        "us-west-2",
-        "ca-central-1",
-        "sa-east-1",
-        "eu-west-1",
-        "eu-west-2",
-        "eu-west-3",
-        "eu-central-1",
-        "eu-north-1",
-        "ap-south-1",
-        "ap-northeast-1",
-        "ap-northeast-2",
-        "ap-northeast-3",
-        "ap-southeast-1",
-        "ap-southeast-2",
-        "us-gov-east-1",
-        "us-gov-west-1",
-        "cn-north-1",
-        "cn-northwest-1",
-    ]
-)
+# In every other region an unknown token means that the region is not enabled.
+_ALWAYS_ON = frozenset(region for regions in USUAL.values() for region in regions)
 
 
 @dataclass(frozen=True)

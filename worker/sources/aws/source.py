@@ -17,6 +17,7 @@ from worker.sources.aws import accounts, locked
 from worker.sources.aws.accounts import Account
 from worker.sources.aws.clientlist import RegionMajor, parse
 from worker.sources.aws.options import Options
+from worker.sources.aws.regions import USUAL
 from worker.sources.base import Clients, Context, Event, Work
 
 if TYPE_CHECKING:
@@ -24,28 +25,6 @@ if TYPE_CHECKING:
     from worker.sources.aws.process import Process
 
 _ASKED = 3  # accounts asked for the enabled regions before the usual ones are taken
-# Enabled in every account of the partition, for when nobody may list the enabled ones.
-_USUAL = {
-    "aws": [
-        "us-east-1",
-        "us-east-2",
-        "us-west-1",
-        "us-west-2",
-        "ca-central-1",
-        "sa-east-1",
-        "eu-west-1",
-        "eu-west-2",
-        "eu-west-3",
-        "eu-central-1",
-        "eu-north-1",
-        "ap-south-1",
-        "ap-northeast-1",
-        "ap-northeast-2",
-        "ap-northeast-3",
-        "ap-southeast-1",
-        "ap-southeast-2",
-    ]
-}
 
 
 @dataclass(frozen=True)
@@ -153,7 +132,7 @@ class AwsSource:
             except CallErrors as error:
                 gap = f"enabled regions are unknown ({error}); only those of every account are read"
         known = locked.regions().partitions.get(partition, ())
-        return tuple(r for r in known if r in _USUAL.get(partition, known)), (gap,)
+        return tuple(r for r in known if r in USUAL.get(partition, known)), (gap,)
 
     def _place(self, client: str, service: str) -> Place:
         """Whom a client id of the plan means. Raises Denied or InputError if it is nobody's."""
