@@ -51,14 +51,21 @@ class Fleet:
             **(environment or {}),
         }
         self.processes: list[subprocess.Popen[str]] = []
+        self.within: list[str] = []  # a command that runs ours, in surroundings of its own
 
-    def start(self, program: Program, *words: str, **more: str) -> subprocess.Popen[str]:
-        """Start a program; what a worker or loader says goes to `home/<program>.log`."""
+    def start(
+        self, program: Program, *words: str, code: str = "", **more: str
+    ) -> subprocess.Popen[str]:
+        """Start a program (or other `code` in its place), with more environment variables.
+
+        What a worker or loader says goes to `home/<program>.log`.
+        """
+        code = code or f"from {program}.cli import main; main()"
         log: IO[Any] | int = subprocess.PIPE
         if program != "sharder":
             log = (self.home / f"{program}.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-c", f"from {program}.cli import main; main()", *words],
+            [*self.within, sys.executable, "-c", code, *words],
             cwd=self.home,
             env={**self.environment, **more},
             stdin=subprocess.DEVNULL,

@@ -49,12 +49,15 @@ class TreeSource:
 
         from contracts.table import Column, Table
 
-        key = {"primary_key": self._options.keyed}
+        keyed = self._options.keyed
         found: list[Table] = []
         for n in range(self._options.trees):
-            text = (Column("client", pa.string(), **key), Column("name", pa.string(), **key))
+            text = (
+                Column("client", pa.string(), primary_key=keyed),
+                Column("name", pa.string(), primary_key=keyed),
+            )
             found.append(Table(f"root{n}", (*text, Column("text", pa.string()))))
-            number = Column("number", pa.int64(), **key)
+            number = Column("number", pa.int64(), primary_key=keyed)
             found.append(Table(f"root{n}_leaves", (*text, number), parent=f"root{n}"))
         return found
 
