@@ -249,11 +249,21 @@ def _errors() -> Iterator[None]:
 
     try:
         yield
-    except duckdb.TransactionException as error:
-        raise Transient(f"DuckDB: {error}") from error
-    except duckdb.OutOfMemoryException as error:
-        raise Permanent(
-            f"DuckDB: {error}", "raise `memory_limit` in the destination's spec, or free disk space"
-        ) from error
     except duckdb.Error as error:
-        raise Permanent(f"DuckDB: {error}") from error
+        raise _translated(error) from error
+
+
+def _translated(error: duckdb.Error) -> SharderError:
+    import duckdb
+
+    text = f"DuckDB: {error}"
+    if (
+        "No space left on device" in text
+    ):  # of several classes; a commit makes it a TransactionException
+        return Permanent(text, "make room on that disk, or move the database file; then try again")
+    if isinstance(error, duckdb.TransactionException):
+        return Transient(text)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        hint = "raise `memory_limit` in the destination's spec, or free disk space"
+        return Permanent(text, hint)
+    return Permanent(text)
