@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from contracts.errors import InputError
 from contracts.spec import Destination, Fleet, Source, Spec, Transformer
 from contracts.specfile.checks import check
 from contracts.specfile.document import AnyModel, SpecDocument, read, read_document
 from contracts.specfile.secrets import resolver
-from contracts.specfile.split import concatenated, files, read_text, sections
+from contracts.specfile.split import files, read_text, sections
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,10 @@ def load(
     not set here is left as it is written. `relaxed` is for commands that read no rows.
     Raises InputError, and nothing else, for whatever the files hold.
     """
-    found = concatenated(
-        section for path in files(paths) for section in sections(read_text(path), str(path))
-    )
+    found = [s for path in files(paths) for s in sections(read_text(path), str(path))]
+    if not found:
+        hint = "write at least one source and one destination"
+        raise InputError("the spec is empty", hint, where=", ".join(map(str, paths)))
     documents = tuple(read_document(section, environment, now) for section in found)
     warnings = check(documents, relaxed=relaxed)
     models = [d.model for d in documents]

@@ -7,7 +7,7 @@ CloudQuery splits on exactly newline, `---`, newline, and silently loses a docum
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,11 +174,3 @@ def _block_head(line: str) -> int | None:
     if column == match.start():  # `- |`: the dash itself is the parent
         return max(line.rfind("-", 0, column), line.rfind("?", 0, column), 0)
     return column
-
-
-def concatenated(found: Iterable[Section]) -> list[Section]:
-    """All sections; raises InputError if there is none."""
-    everything = list(found)
-    if not everything:
-        raise InputError("the spec is empty", "write at least one source and one destination")
-    return everything
