@@ -50,6 +50,7 @@ def two(**options: object) -> str:
     return spec(document, *both)
 
 
+@pytest.mark.timeout(180)
 def test_a_destination_that_failed_is_loaded_by_retry_and_the_other_is_not_doubled(place):
     home, gate = place.home, place.home / "gate"
     gate.mkdir()
