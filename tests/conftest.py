@@ -7,6 +7,7 @@ the test is skipped with a reason; where `CI` is set it fails.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
