@@ -24,6 +24,10 @@ settings.register_profile(
 settings.register_profile("long", settings.get_profile("sharder"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sharder"))
 
+# A shell that starts us in the background has us ignore SIGINT, and our children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup() -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from contracts.errors import Permanent
 from contracts.receipt import LoadedTable
 from loader import ours, publication, sql
 from loader.dialect import Dialect
@@ -129,9 +130,8 @@ class SqlWarehouse(ABC):
 
     def append(self, table: PhysicalTable, rows: Rows) -> int:
         """Copy rows into a table inside of a transaction; only asked for where `dialect.copies`."""
-        raise NotImplementedError(
-            f"{self.dialect.name} copies into landing tables only ({table.name})"
-        )
+        del rows
+        raise Permanent(f"{self.dialect.name} copies into landing tables only ({table.name})")
 
     def prepare(self) -> None:
         d = self.dialect

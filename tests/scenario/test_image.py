@@ -169,9 +169,9 @@ class TestTheImage:
 
     def test_runs_a_whole_spec_on_a_read_only_root_without_a_network(self, image, tmp_path):
         spec = spec_of(tmp_path, "/tmp/out.duckdb")
-        mount = f"--volume={tmp_path}:/work:ro"
+        mount = f"--volume={tmp_path}:/data:ro"
         arguments = [*as_manifest(self.SPEC, "none"), mount, "--workdir=/tmp"]
-        done = podman("run", "--rm", *arguments, image, "sharder", "submit", f"/work/{spec.name}", check=False)  # fmt: skip
+        done = podman("run", "--rm", *arguments, image, "sharder", "submit", f"/data/{spec.name}", check=False)  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert "1,000 rows" in done.stdout
 
@@ -182,7 +182,7 @@ def spec_of(place: Path, database: str) -> Path:
     lines = "".join(f"{n},name {n}\n" for n in range(1000))
     (place / "people.csv").write_text(f"id,name\n{lines}")
     spec = place / "spec.yml"
-    table = {"name": "people", "path": "/work/people.csv", "primary_key": ["id"]}
+    table = {"name": "people", "path": "/data/people.csv", "primary_key": ["id"]}
     source = {
         "name": "files", "path": "cloudquery/file", "registry": "cloudquery", "version": "v1.0.0",
         "tables": ["people"], "destinations": ["duckdb"], "spec": {"tables": [table]},
@@ -226,11 +226,11 @@ class TestTheFleetOfTheManifests:
     ):
         import duckdb
 
-        spec_of(tmp_path, "/work/out.duckdb")
+        spec_of(tmp_path, "/data/out.duckdb")
         settings = [
             f"--env=SHARDER_BROKER={redis_url}",
-            "--env=SHARDER_STAGE=/work/stage",
-            f"--volume={tmp_path}:/work",
+            "--env=SHARDER_STAGE=/data/stage",
+            f"--volume={tmp_path}:/data",
         ]
         submit = pod("submit")
         (container,) = submit["containers"]

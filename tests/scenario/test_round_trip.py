@@ -25,7 +25,7 @@ SHARDER = Path(sys.executable).with_name("sharder")
 FILL = """
 CREATE TABLE keyed (id bigint PRIMARY KEY, amount numeric(18,4), name text, doc jsonb, ref uuid, seen timestamptz,
                     tags text[], flag boolean);
-INSERT INTO keyed SELECT i * 3 + i / 1000 * 100000, (i * 7919 % 1000003)::numeric / 10000,
+INSERT INTO keyed SELECT i::bigint * 3 + i / 1000 * 100000::bigint, (i::bigint * 7919 % 1000003)::numeric / 10000,
     CASE i % 5 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE 'name ' || i || E'\\n"ü' END, jsonb_build_object('i', i),
     md5(i::text)::uuid, timestamptz '2020-01-01' + i * interval '1.000001 second',
     CASE WHEN i % 3 = 0 THEN NULL ELSE ARRAY['a' || i, NULL, ''] END, i % 2 = 0
@@ -106,7 +106,7 @@ def test_contents_survive_the_whole_way_and_late_rows_stay_out(tmp_path, postgre
             "destination", name="duckdb", path="cloudquery/duckdb",
             spec={"connection_string": "there.duckdb"},
         )
-        + document("fleet", shard_seconds=0.01),
+        + document("fleet", shard_seconds=0.01 * ROWS / 60_000),
     )  # fmt: skip
     until(lambda: list(tmp_path.glob(".sharder/stage/runs/*/plan/1/index.json")), there)
     with psycopg.connect(source) as connection:
