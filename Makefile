@@ -49,8 +49,10 @@ lock: install ## the lock file agrees with pyproject.toml
 
 docs: install ## write the generated pages of docs/ again
 	$(BIN)/python -m loader.reference docs/reference
+	$(BIN)/python -m sharder.summary_reference docs/reference/summary.md
 	$(BIN)/python -m worker.sources.aws.docs
 	$(BIN)/python -m tests.docs_sources
+	$(BIN)/python -m sharder.schemas docs/reference
 	UPDATE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_cli.py -k reference_pages
 
 check: lint types test ## what has to be green before a commit

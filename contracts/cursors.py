@@ -12,12 +12,13 @@ from contracts.documents import Document
 
 
 class Failure(BaseModel):
-    """An error that crossed from one program to another: its text and exit code."""
+    """An error that crossed from one program to another: its text, exit code, and the name of its class."""
 
     model_config = ConfigDict(frozen=True)
 
     message: str
     exit_code: int = 4
+    kind: str = ""
 
 
 class Cursors(Document):

@@ -9,6 +9,7 @@ from contracts.errors import InputError
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+RUN_CHARS = 100
 
 LEASES = "leases/"
 CHUNK = 1000  # shards per chunk of the plan, so that a shard's id says which chunk it is in
@@ -38,7 +39,10 @@ def unescape(segment: str) -> str:
 def check_run(run: str) -> str:
     """Run ids are path segments that people type: letters, digits and _.- only."""
     if not _RUN.fullmatch(run):
-        raise InputError(f"not a run id: {run!r}", "use letters, digits and _ . - (100 at most)")
+        near = re.sub(r"[^A-Za-z0-9_.-]+", "-", run).lstrip("_.-")[:100].rstrip("-")
+        instead = f", for example {near}" if near else ""
+        hint = f"use letters, digits and _ . - (100 at most){instead}"
+        raise InputError(f"not a run id: {run!r}", hint)
     return run
 
 
@@ -112,6 +116,15 @@ def receipt(run: str, destination: str, source: str, table: str, round_: int) ->
     return f"{loads(run)}{escape(destination)}/{escape(source)}/{escape(table)}/{round_}.json"
 
 
+def migrate(run: str) -> str:
+    """The tables that `migrate` is to make; such a run has no plan, and is removed at its end."""
+    return f"{run_prefix(run)}migrate.json"
+
+
+def migrated(run: str, destination: str) -> str:
+    return f"{run_prefix(run)}migrations/{escape(destination)}.json"
+
+
 def cancel(run: str) -> str:
     return f"{run_prefix(run)}cancel.json"
 
@@ -120,9 +133,31 @@ def closed(run: str, round_: int) -> str:
     return f"{run_prefix(run)}closed/{round_}.json"
 
 
-def lease(source: str, destination: str) -> str:
+def concluded(run: str, destination: str, round_: int) -> str:
+    """That the summary of a closed round was written into a destination that wants it."""
+    return f"{run_prefix(run)}concluded/{escape(destination)}/{round_}.json"
+
+
+def lease(source: str, destination: str, part: str = "") -> str:
+    """`part`: `n/m` of a parallel shard, which holds a lease of its own."""
+    if part:
+        return f"{part_leases(source, destination)}{escape(part.replace('/', '-of-'))}.json"
     return f"{LEASES}{escape(source)}/{escape(destination)}.json"
+
+
+def part_leases(source: str, destination: str) -> str:
+    """Prefix of the leases of parallel shards."""
+    return f"{LEASES}{escape(source)}/{escape(destination)}/"
 
 
 def history(source: str, table: str) -> str:
     return f"history/{escape(source)}/{escape(table)}.json"
+
+
+def backfills(name: str) -> str:
+    """Prefix of the intervals of a backfill that are done; they outlive their runs."""
+    return f"backfills/{escape(name)}/"
+
+
+def backfilled(name: str, interval: str) -> str:
+    return f"{backfills(name)}{escape(interval)}.json"

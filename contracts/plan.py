@@ -93,6 +93,8 @@ class PlannedSource(_Model):
     timeout_s: float = 0.0  # of one attempt at a shard
     rate_per_s: float = 0.0
     max_clients_in_flight: int = 0
+    version: str = ""  # as in the spec, like `tables`: for the summary
+    tables: tuple[str, ...] = ()
 
 
 class PlannedTable(_Model):
@@ -113,6 +115,7 @@ class PlannedTable(_Model):
     authoritative: bool
     why_not_authoritative: str = ""
     cost_s: float = 0.0
+    full_refresh: bool = False  # its cursors are ignored and nothing of it is deleted
 
     def table(self, name: str) -> Table:
         """Raises KeyError if the tree has no such table."""
@@ -133,6 +136,9 @@ class PlannedDestination(_Model):
     path: str
     spec: int
     holds_state_of: tuple[str, ...] = ()
+    send_sync_summary: bool = False
+    sync_group_id: str = ""  # as in the spec, its placeholders not yet filled
+    version: str = ""
 
 
 class Plan(Document):
@@ -148,7 +154,10 @@ class Plan(Document):
     part_size: int = 128 << 20
     attempts: int = 3
     deadline_s: float = 0.0
-    full_refresh: tuple[str, ...] = ()
+    full_refresh: tuple[str, ...] = ()  # sources; of plans from before tables could be named
+    sync_id: str = ""  # CloudQuery's invocation id; empty: the run's id
+    part: str = ""  # `n/m` of `--shard`: the plan has only every m-th table; empty: all of them
+    migrate: bool = True  # False: tables must be there and fit; nothing is created or altered
     sources: tuple[PlannedSource, ...]
     destinations: tuple[PlannedDestination, ...]
     tables: tuple[PlannedTable, ...]
@@ -160,6 +169,10 @@ class Plan(Document):
 
     def destination(self, name: str) -> PlannedDestination:
         return next(d for d in self.destinations if d.name == name)
+
+    def refreshes(self, table: PlannedTable) -> bool:
+        """Whether the table is read anew from its beginning."""
+        return table.full_refresh or table.source in self.full_refresh
 
     def table(self, source: str, name: str) -> PlannedTable:
         for t in self.tables:

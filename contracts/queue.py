@@ -15,18 +15,22 @@ import orjson
 from contracts import layout
 from contracts.errors import InputError
 
-Kind = Literal["prepare", "shard", "load"]
+Kind = Literal["prepare", "shard", "load", "migrate", "conclude"]
 
 _FIELDS: Mapping[str, frozenset[str]] = {
     "prepare": frozenset({"kind", "run", "destination"}),
     "shard": frozenset({"kind", "run", "shard"}),
     "load": frozenset({"kind", "run", "destination", "source", "table", "round"}),
+    "migrate": frozenset({"kind", "run", "destination"}),
+    "conclude": frozenset({"kind", "run", "destination", "round"}),
 }
 
 
 @dataclass(frozen=True)
 class Message:
-    """One hint: prepare a destination, work on a shard, or load a table."""
+    """One hint: prepare a destination, work on a shard, load a table, only migrate the tables of a
+    destination, or write a closed round's summary into it.
+    """
 
     kind: Kind
     run: str
@@ -42,8 +46,10 @@ class Message:
         match self.kind:
             case "shard":
                 return self.shard
-            case "prepare":
-                return f"prepare {self.destination}"
+            case "prepare" | "migrate":
+                return f"{self.kind} {self.destination}"
+            case "conclude":
+                return f"conclude {self.destination} {self.round}"
             case "load":
                 return f"load {self.destination} {self.source} {self.table} {self.round}"
 
@@ -53,7 +59,7 @@ class Message:
 
     @classmethod
     def from_bytes(cls, data: bytes | str) -> Message:
-        """Raises InputError for anything but exactly one of our three kinds of message."""
+        """Raises InputError for anything but exactly one of our kinds of message."""
         try:
             document = orjson.loads(data)
         except orjson.JSONDecodeError as error:

@@ -17,10 +17,11 @@ class LoadedTable(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     table: str
-    copied: int = 0  # into the landing table; equals the manifests' rows of ok cells
+    copied: int = 0  # into the landing table; with `dropped` the manifests' rows of ok cells
     duplicates: int = 0  # rows of the same key within the load, reduced to one
     published: int = 0  # inserted or updated
     stale: int = 0  # older rows that were removed
+    dropped: int = 0  # left out by a transformer
 
 
 class Receipt(Document):

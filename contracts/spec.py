@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
 WriteMode = Literal["overwrite-delete-stale", "overwrite", "append"]
 MigrateMode = Literal["safe", "forced"]
@@ -72,9 +72,25 @@ def _none_is_empty(value: Any) -> Any:
     return {} if value is None else value
 
 
-Size = Annotated[int, BeforeValidator(size_bytes)]
-Seconds = Annotated[float, BeforeValidator(seconds)]
-Rate = Annotated[float, BeforeValidator(per_second)]
+def _or_text(pattern: str, *examples: str) -> WithJsonSchema:
+    """What an editor accepts: the number, or the number in words."""
+    text = {"type": "string", "pattern": pattern, "examples": list(examples)}
+    return WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, text]})
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(size_bytes),
+    _or_text(r"^\s*\d+(\.\d+)?\s*([kKmMgGtT][iI]?)?[bB]?\s*$", "128MiB", "5MB"),
+]
+Seconds = Annotated[
+    float,
+    BeforeValidator(seconds),
+    _or_text(r"^(\d+(\.\d+)?(ms|s|m|h|d|w))+$", "90s", "20m", "1h30m", "7d"),
+]
+Rate = Annotated[
+    float, BeforeValidator(per_second), _or_text(r"^\s*\d+(\.\d+)?\s*/\s*[smh]\s*$", "20/s")
+]
 Nested = Annotated[Mapping[str, Any], BeforeValidator(_none_is_empty)]
 
 
@@ -89,13 +105,23 @@ class Plugin(Model):
 
     kind: ClassVar[str]
 
-    name: str = Field(min_length=1, description="Unique per kind over all files")
-    path: str = Field(min_length=1, description="Which plugin, for example `cloudquery/aws`")
-    registry: Registry = "cloudquery"
-    version: str = Field(
-        "", description="Accepted for CloudQuery's sake; native plugins have one version"
+    name: str = Field(
+        min_length=1, description="What other documents call it; unique per kind over all files"
     )
-    docker_registry_auth_token: str = ""
+    path: str = Field(
+        min_length=1,
+        description="Which plugin: `cloudquery/aws`. For other registries: `org/repo` (github), a program (local),"
+        " `host:port` (grpc), an image (docker)",
+    )
+    registry: Registry = Field("cloudquery", description="Where the plugin comes from")
+    version: str = Field(
+        "",
+        description="`v1.2.3`. Accepted for CloudQuery's sake: built-in plugins come with the release; other"
+        " registries than `cloudquery` and `github` ignore it",
+    )
+    docker_registry_auth_token: str = Field(
+        "", description="For `registry: docker`: base64 of a JSON with user name and password"
+    )
     spec: Nested = Field(default={}, description="The plugin's own options")
 
     @property
@@ -103,11 +129,18 @@ class Plugin(Model):
         """The last part of the path: `cloudquery/aws` → `aws`."""
         return self.path.rsplit("/", 1)[-1]
 
+    @property
+    def team(self) -> str:
+        """The first part of a hub path: `cloudquery/aws` → `cloudquery`; empty for `aws`."""
+        return self.path.rpartition("/")[0]
+
 
 class BackendOptions(Model):
     """Where the cursors of incremental tables live; `connection` names a destination."""
 
-    table_name: str = Field(min_length=1)
+    table_name: str = Field(
+        min_length=1, description="The table of the cursors; it is made if it is missing"
+    )
     connection: str = Field(min_length=1, description="`@@plugins.NAME.connection`")
 
     @property
@@ -122,14 +155,28 @@ class Source(Plugin):
 
     kind: ClassVar[str] = "source"
 
-    tables: tuple[str, ...] = Field(min_length=1, description="Globs; only `*` is special")
-    skip_tables: tuple[str, ...] = ()
-    skip_dependent_tables: bool = True
-    destinations: tuple[str, ...] = Field(min_length=1)
-    backend_options: BackendOptions | None = None
-    deterministic_cq_id: bool = False
-    otel_endpoint: str = ""
-    otel_endpoint_insecure: bool = False
+    tables: tuple[str, ...] = Field(
+        min_length=1, description="Tables to read; only `*` is special. Each must match something"
+    )
+    skip_tables: tuple[str, ...] = Field(
+        (), description="Tables left out, with all below them; wins over `tables`"
+    )
+    skip_dependent_tables: StrictBool = Field(
+        True,
+        description="true: child tables come only if `tables` matches them; false: all below the matched ones",
+    )
+    destinations: tuple[str, ...] = Field(
+        min_length=1, description="Names of the destinations that get the rows"
+    )
+    backend_options: BackendOptions | None = Field(
+        None,
+        description="Where the cursors of incremental tables live; without it every run is full",
+    )
+    deterministic_cq_id: StrictBool = Field(
+        False, description="`_cq_id` is worked out from the key instead of at random"
+    )
+    otel_endpoint: str = Field("", description="Accepted; built-in plugins send nothing there")
+    otel_endpoint_insecure: StrictBool = Field(False, description="Accepted, see `otel_endpoint`")
 
 
 class Destination(Plugin):
@@ -137,12 +184,28 @@ class Destination(Plugin):
 
     kind: ClassVar[str] = "destination"
 
-    write_mode: WriteMode = "overwrite-delete-stale"
-    migrate_mode: MigrateMode = "safe"
-    pk_mode: PkMode = "default"
-    sync_group_id: str = ""
-    send_sync_summary: bool = False
-    transformers: tuple[str, ...] = ()
+    write_mode: WriteMode = Field(
+        "overwrite-delete-stale",
+        description="`append`; `overwrite` by key; or that, and delete what the source no longer has",
+    )
+    migrate_mode: MigrateMode = Field(
+        "safe", description="`forced` builds a table anew where its change cannot be made in place"
+    )
+    pk_mode: PkMode = Field(
+        "default", description="`cq-id-only`: `_cq_id` is the only key of every table"
+    )
+    sync_group_id: str = Field(
+        "",
+        description="Written to `_cq_sync_group_id`; may hold {{YEAR}} {{MONTH}} {{DAY}} {{HOUR}} {{MINUTE}}"
+        " {{SYNC_ID}}. Not with overwrite-delete-stale",
+    )
+    send_sync_summary: StrictBool = Field(
+        False, description="One row per run in the table `cloudquery_sync_summaries`"
+    )
+    transformers: tuple[str, ...] = Field(
+        (),
+        description="Names of transformers; they run in the order in which the files declare them",
+    )
 
 
 class Transformer(Plugin):
@@ -154,11 +217,16 @@ class Transformer(Plugin):
 class SourceLimits(Model):
     """kind: fleet, `sources.NAME`."""
 
-    max_clients_in_flight: int = Field(0, ge=0)
-    rate_limit: Rate = 0.0
-    timeout: Seconds = 0.0
-    attempts: int = Field(0, ge=0, description="0: as the fleet says")
-    queue: str = ""
+    max_clients_in_flight: int = Field(
+        0,
+        ge=0,
+        description="Clients that one worker process reads at once; 0: as the source has it",
+    )
+    rate_limit: Rate = Field(
+        0.0, description="Calls per client and service: `20/s`; 0: as the source has it"
+    )
+    timeout: Seconds = Field(0.0, description="Longest time for one attempt; 0: no limit")
+    attempts: int = Field(0, ge=0, description="Attempts per shard; 0: as the fleet says")
 
 
 class Fleet(Model):
@@ -166,17 +234,23 @@ class Fleet(Model):
 
     kind: ClassVar[str] = "fleet"
 
-    stage: str = ""
-    broker: str = ""
-    format: Literal["parquet", "csv"] = "parquet"
-    part_size: Size = Field(128 << 20, ge=1 << 16)
-    shard_seconds: Seconds = Field(60.0, gt=0)
-    keep: Seconds = 7 * 86400.0
-    deadline: Seconds = 0.0
+    stage: str = Field(
+        "", description="Where runs live: a path or `s3://bucket/prefix`; default: ./.sharder/stage"
+    )
+    broker: str = Field(
+        "", description="`redis://host:6379/0`; default: embedded, on this machine alone"
+    )
+    format: Literal["parquet", "csv"] = Field("parquet", description="Of the files on the stage")
+    part_size: Size = Field(128 << 20, ge=1 << 16, description="Size at which a new file begins")
+    shard_seconds: Seconds = Field(60.0, gt=0, description="Duration that a shard is packed for")
+    keep: Seconds = Field(7 * 86400.0, description="How long closed runs stay on the stage")
+    deadline: Seconds = Field(
+        0.0, description="Longest time for a run; what is unfinished then fails. 0: none"
+    )
     attempts: int = Field(
         3, ge=1, description="Attempts per shard before it is committed as failed"
     )
-    sources: Mapping[str, SourceLimits] = {}
+    sources: Mapping[str, SourceLimits] = Field({}, description="Limits by the name of a source")
 
 
 class Spec(BaseModel):

@@ -14,10 +14,12 @@ from contracts.commit import Attempt, Commit
 from contracts.cursors import Cursors
 from contracts.errors import NotFound, Permanent, SharderError
 from contracts.history import History
+from contracts.migration import Migrated
 from contracts.plan import Plan, Range, Shard
 from contracts.receipt import Receipt
 from contracts.store import Store
 from contracts.summary import Summary
+from contracts.sync import Conclusion
 
 
 class Stage:
@@ -71,13 +73,7 @@ class Stage:
 
     def runs(self) -> list[str]:
         """Ids of all runs that wrote at least one document, sorted."""
-        found: list[str] = []
-        after = ""
-        while entry := next(iter(self.store.list("runs/", after)), None):
-            found.append(entry.key.split("/")[1])
-            # '~' sorts behind every character of a key: one request per run, not per object.
-            after = f"runs/{found[-1]}/~"
-        return found
+        return self.store.folders("runs/")
 
     def write_clients(self, run: str, source: str, ids: Iterable[str]) -> int:
         """clients/<source>.jsonl, one JSON text per line; returns the number of lines."""
@@ -186,6 +182,25 @@ class Stage:
         except NotFound:
             return None
 
+    def write_tables(self, plan: Plan) -> None:
+        """What `migrate` works on: a plan of tables, without shards."""
+        self.store.put(layout.migrate(plan.run), plan.to_bytes())
+
+    def tables(self, run: str) -> Plan:
+        key = layout.migrate(run)
+        return Plan.from_bytes(self.store.get(key), key)
+
+    def write_migrated(self, migrated: Migrated) -> None:
+        key = layout.migrated(migrated.run, migrated.destination)
+        self.store.put(key, migrated.to_bytes())
+
+    def migrated(self, run: str, destination: str) -> Migrated | None:
+        key = layout.migrated(run, destination)
+        try:
+            return Migrated.from_bytes(self.store.get(key), key)
+        except NotFound:
+            return None
+
     def history(self, source: str, table: str) -> History | None:
         key = layout.history(source, table)
         try:
@@ -195,6 +210,17 @@ class Stage:
 
     def write_history(self, history: History) -> None:
         self.store.put(layout.history(history.source, history.table), history.to_bytes())
+
+    def create_conclusion(self, found: Conclusion) -> bool:
+        key = layout.concluded(found.run, found.destination, found.round)
+        return self.store.create(key, found.to_bytes())
+
+    def conclusion(self, run: str, destination: str, round_: int) -> Conclusion | None:
+        key = layout.concluded(run, destination, round_)
+        try:
+            return Conclusion.from_bytes(self.store.get(key), key)
+        except NotFound:
+            return None
 
     def cancelled(self, run: str) -> bool:
         try:

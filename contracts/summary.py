@@ -23,15 +23,34 @@ class CellCounts(_Model):
     skipped: int = 0
 
 
+class MemberSummary(_Model):
+    """One table of a tree: the top-level table itself, or a descendant. `lost` cells are among the failed."""
+
+    table: str
+    cells: CellCounts
+    rows: int
+    lost: int = 0  # cells of which every attempt died
+
+
 class TableSummary(_Model):
-    """One top-level table with its descendants."""
+    """One top-level table with its descendants; `members` counts each of its selected tables apart."""
 
     source: str
     table: str
     cells: CellCounts
     rows: int
     bytes: int
-    seconds: float
+    seconds: float  # of workers, over all shards
+    members: tuple[MemberSummary, ...] = ()
+
+
+class LoadedSummary(_Model):
+    """Rows of one table of a load."""
+
+    table: str
+    published: int
+    duplicates: int = 0
+    stale: int = 0
 
 
 class DestinationSummary(_Model):
@@ -44,6 +63,21 @@ class DestinationSummary(_Model):
     stale: int
     guarantee: str
     error: str = ""
+    seconds: float = 0.0
+    duplicates: int = 0  # rows of the same key within the load, reduced to one
+    cells: CellCounts = CellCounts()  # that the load found, over all rounds so far
+    warnings: int = 0
+    members: tuple[LoadedSummary, ...] = ()
+
+
+class ClientSummary(_Model):
+    """A client of which not every cell ended ok. `reason` is that of the first such cell."""
+
+    source: str
+    client: str
+    failed: int
+    skipped: int
+    reason: str
 
 
 class Problem(_Model):
@@ -79,3 +113,6 @@ class Summary(Document):
     warnings: tuple[str, ...] = ()
     cancelled: str = ""
     rows_per_destination: Mapping[str, int] = {}
+    release: str = ""  # of the program that closed the round
+    clients: tuple[ClientSummary, ...] = ()  # the worst, 100 at most; who is not here ended ok …
+    clients_not_ok: int = 0  # … if there are not more of them than that

@@ -21,7 +21,11 @@ CLIENT_ID = "_cq_client_id"
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `incremental_key` is CloudQuery's mark for the cursor column of a table."""
+    """One column. `incremental_key` is CloudQuery's mark for the cursor column of a table.
+
+    `type_schema` says what a JSON column holds: CloudQuery's JSON text, key → type, empty if unknown.
+    `sensitive`: values may be secrets (for `obfuscate_sensitive_columns`).
+    """
 
     name: str
     type: pa.DataType
@@ -30,6 +34,8 @@ class Column:
     incremental_key: bool = False
     unique: bool = False
     description: str = ""
+    type_schema: str = ""
+    sensitive: bool = False
 
     @property
     def field(self) -> pa.Field:
@@ -101,7 +107,9 @@ def to_json(table: Table) -> dict[str, Any]:
     """The table as documents hold it; flags that are false and texts that are empty are left out."""
     columns = []
     for c in table.columns:
-        flags = ("primary_key", "incremental_key", "unique", "description")
+        flags = (
+            "primary_key", "incremental_key", "unique", "description", "type_schema", "sensitive",
+        )  # fmt: skip
         column = {"name": c.name, "type": types.encode(c.type)}
         column |= {} if c.nullable else {"nullable": False}
         column |= {f: getattr(c, f) for f in flags if getattr(c, f)}

@@ -38,6 +38,10 @@ def convert(array: pa.Array, target: pa.DataType) -> pa.Array:
         return convert(array.storage, target)
     if pa.types.is_list(target):
         return _list(array, target)
+    if pa.types.is_struct(target):
+        return _struct(array, target)
+    if pa.types.is_map(target):
+        return _entries(array, target)
     if pa.types.is_timestamp(type_) and pa.types.is_timestamp(target) and type_.tz:
         # Both count from the epoch in UTC: only the unit may differ.
         utc = array.cast(pa.timestamp(target.unit, tz="UTC"))
@@ -54,6 +58,22 @@ def _list(array: pa.Array, target: pa.DataType) -> pa.Array:
     )
 
 
+def _struct(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """A struct of converted fields, in the order of the target."""
+    fields = [target.field(i) for i in range(target.num_fields)]
+    children = [convert(c, f.type) for c, f in zip(array.flatten(), fields, strict=True)]
+    return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null())
+
+
+def _entries(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """A map of converted keys and items."""
+    offsets, (keys, items) = _flattened(array, array.keys, array.items)
+    return pa.MapArray.from_arrays(
+        offsets, convert(keys, target.key_type), convert(items, target.item_type),
+        type=target, mask=array.is_null() if array.null_count else None,
+    )  # fmt: skip
+
+
 def _lists(array: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Offsets from zero and the values between them, for every layout of lists; a null list is empty.
 
@@ -63,15 +83,22 @@ def _lists(array: pa.Array) -> tuple[pa.Array, pa.Array]:
         first, last = array.offsets[0], array.offsets[-1]
         values = array.values.slice(first.as_py(), last.as_py() - first.as_py())
         return pc.subtract(array.offsets, first), values
+    offsets, (values,) = _flattened(array, array.values)
+    return offsets, values
+
+
+def _flattened(array: pa.Array, *children: pa.Array) -> tuple[pa.Array, list[pa.Array]]:
+    """Offsets from zero, and of each child array what lies between them."""
     spans = _spans(array)
     offsets = list(accumulate((stop - start for start, stop in spans), initial=0))
     filled = [span for span in spans if span[0] < span[1]]
     if all(left[1] == right[0] for left, right in pairwise(filled)):
         start = filled[0][0] if filled else 0
-        values = array.values.slice(start, offsets[-1])
+        found = [child.slice(start, offsets[-1]) for child in children]
     else:
-        values = array.values.take(pa.array([i for a, z in filled for i in range(a, z)]))
-    return pa.array(offsets, pa.int32()), values
+        # Not by `take`, which Arrow lacks for views.
+        found = [pa.concat_arrays([c.slice(a, z - a) for a, z in filled]) for c in children]
+    return pa.array(offsets, pa.int32()), found
 
 
 def _spans(array: pa.Array) -> list[tuple[int, int]]:
@@ -115,8 +142,11 @@ def objects(array: pa.Array) -> list[Any]:
             for row, ok in zip(rows, valid, strict=True)
         ]
     if pa.types.is_map(type_):
-        pairs = array.cast(pa.list_(pa.struct([type_.key_field, type_.item_field])))
-        return [None if v is None else _map(v) for v in objects(pairs)]
+        # Not by a cast to a list of structs: of some nested maps that ends the process.
+        offsets, children = _flattened(array, array.keys, array.items)
+        entries = list(zip(*map(objects, children), strict=True))
+        at, valid = offsets.to_pylist(), array.is_valid().to_pylist()
+        return [_map(entries[at[i] : at[i + 1]]) if ok else None for i, ok in enumerate(valid)]
     if _is_list(type_):
         offsets, inner = _lists(array)
         at, values, valid = offsets.to_pylist(), objects(inner), array.is_valid().to_pylist()
@@ -169,9 +199,8 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _map(pairs: list[dict[str, Any]]) -> Any:
+def _map(entries: list[tuple[Any, Any]]) -> Any:
     """A map as an object; as a list of pairs if a key is not text or comes twice."""
-    entries = [tuple(pair.values()) for pair in pairs]
     keys = [k for k, _ in entries]
     if all(isinstance(k, str) for k in keys) and len(set(keys)) == len(keys):
         return dict(entries)

@@ -82,14 +82,15 @@ class Dialect:
         result = []
         for name in names:
             physical = self.name_of(name)
-            if self._folded(physical) in taken:
+            if self.folded(physical) in taken:
                 limit = self.identifier_bytes or len(physical.encode()) + 9
                 physical = _cut(physical.encode(), limit - 9) + "_" + _digest(name)
-            taken.add(self._folded(physical))
+            taken.add(self.folded(physical))
             result.append(physical)
         return tuple(result)
 
-    def _folded(self, name: str) -> str:
+    def folded(self, name: str) -> str:
+        """The form in which the engine compares names."""
         return name if self.case_sensitive else name.casefold()
 
 

@@ -6,7 +6,7 @@ Readers see none of it: rows lie in landing tables of our schema until the publi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -26,6 +26,8 @@ from loader.scope import stale
 from loader.shape import PhysicalTable
 from loader.sql import OURS
 from loader.target import Target, target
+from loader.transformers.base import Shown
+from loader.transformers.chain import Chain, refuse_clashes
 from loader.warehouses.base import Rows, Warehouse
 
 _CELLS_PER_BATCH = 10_000
@@ -43,6 +45,7 @@ class Job:
     warehouse: Warehouse
     destination: Destination
     prefix: str  # of the names of the landing tables
+    chain: Chain = field(default_factory=Chain)
 
     @property
     def plan(self) -> Plan:
@@ -59,15 +62,21 @@ def naive(at: datetime) -> datetime:
 
 
 def gather(job: Job, load: str, now: datetime) -> Publication:
-    """Raises Refused for a table that needs more than safe mode does, Permanent if rows are missing."""
+    """Raises Refused for a table that needs more than safe mode does, Permanent if rows are missing,
+    InputError for a transformer that does not fit its tables or the write mode.
+    """
     m, d = job.message, job.warehouse.dialect
     _refuse_ours(job)
+    _refuse_clashes(job)
+    shown = {t.name: job.chain.checked(t, job.destination, now) for t in _tables(job)}
     found = parts(job.stage, job.rounds, job.found)
     tables = tuple(
-        _table(job, table, n, found.get(table.name, [])) for n, table in enumerate(_tables(job))
+        _table(job, table, shown[table.name], n, found.get(table.name, []))
+        for n, table in enumerate(_tables(job))
     )
     cells = job.landing(len(tables), ours.physical(d, ours.CELLS_LANDING))
-    job.warehouse.copy(cells, _cells(job))
+    if job.warehouse.traits.lands:
+        job.warehouse.copy(cells, _cells(job))
     return Publication(
         load=load,
         run=m.run,
@@ -82,6 +91,7 @@ def gather(job: Job, load: str, now: datetime) -> Publication:
         cells=cells,
         cursors=job.found.cursors,
         state=_state(job),
+        warnings=tuple(dict.fromkeys(w for s in shown.values() for w in s.warnings)),
     )
 
 
@@ -91,30 +101,47 @@ def _tables(job: Job) -> Iterator[Table]:
     return (t for t in job.rounds[-1].table.tree if t.name in selected)
 
 
-def _table(job: Job, table: Table, n: int, loadable: Sequence[Loadable]) -> TablePublication:
+def _table(
+    job: Job, table: Table, shown: Shown, n: int, loadable: Sequence[Loadable]
+) -> TablePublication:
     warehouse, d = job.warehouse, job.warehouse.dialect
     started = job.plan.sync_time.astimezone(UTC)
-    goal = target(d, table, job.destination, job.message.run, started)
+    goal = target(d, shown.table, job.destination, job.plan.sync_id or job.plan.run, started)
     migration = diff(
-        warehouse.describe(goal.shape.name), goal.shape, job.destination.migrate_mode, d.holds
+        warehouse.describe(goal.shape.name),
+        goal.shape,
+        job.destination.migrate_mode,
+        d.holds,
+        frozen=not job.plan.migrate and warehouse.traits.lands,
     )
     warehouse.apply(migration.now)
     landing = job.landing(n, goal.shape)
     expected = job.found.expected.get(table.name, 0)
-    found = rows(job.stage.store, d, goal, table, loadable, job.plan.format)
-    in_place = bool(loadable) and goal.append and not migration.rebuild and _fits(job, goal, found)
+    found = rows(job.stage.store, d, goal, table, shown, loadable, job.plan.format)
+    # How many rows a filter leaves is known only when they have been copied.
+    in_place = not warehouse.traits.lands or (
+        bool(loadable)
+        and goal.append
+        and not migration.rebuild
+        and not shown.filters
+        and _fits(job, goal, found)
+    )
+    dropped = 0
     if not in_place:
-        check_copied(table.name, warehouse.copy(landing, found) if loadable else 0, expected)
+        copied = warehouse.copy(landing, found) if loadable else 0
+        dropped = found.dropped()
+        check_copied(table.name, copied + dropped, expected)
     return TablePublication(
-        table=table.name,
+        table=shown.table.name,
         target=goal.shape,
         landing=landing,
         mode="append" if goal.append else "merge",
-        copied=expected,
+        copied=expected - dropped,
         rows=found if in_place else None,
         stale=stale(table, job.rounds, job.found, job.destination.write_mode),
         rebuild=migration.rebuild,
         cells=job.found.counts.get(table.name, Counts()),
+        dropped=dropped,
     )
 
 
@@ -133,12 +160,25 @@ def _refuse_ours(job: Job) -> None:
     states = documents.state_tables(job.stage, m.run, m.destination).values()
     taken = {name.casefold() for name in (ours.LOADS.name, ours.CELLS.name, *states)}
     for table in _tables(job):
-        if table.name.casefold() in taken:
+        if job.chain.name(table.name).casefold() in taken:
             raise Permanent(
                 f"table '{table.name}' of source '{m.source}' is called like one of Sharder's own tables "
                 f"in destination '{m.destination}'; nothing was loaded",
                 f"leave it out: skip_tables: [{table.name}]",
             )
+
+
+def _refuse_clashes(job: Job) -> None:
+    """Raises InputError if two tables of the run would fill one table of the destination."""
+    plan, d, name = job.plan, job.warehouse.dialect, job.message.destination
+    names = (
+        table
+        for t in plan.tables
+        if name in plan.source(t.source).destinations
+        for table in t.selected
+    )
+    if job.chain.transformers:
+        refuse_clashes(job.chain, names, name, lambda table: d.folded(d.name_of(table)))
 
 
 def _state(job: Job) -> PhysicalTable | None:
@@ -161,13 +201,15 @@ def _cells(job: Job) -> Rows:
     authoritative = any(r.table.authoritative for r in covered)
     columns = ours.CELLS_LANDING.columns
     schema = pa.schema([pa.field(c.name, d.map_type(c.type).arrow) for c in columns])
+    # Readers find a table under the name that it has in the destination.
+    names = {t.name: job.chain.name(t.name) for r in job.rounds for t in r.table.tree}
 
     def cells() -> Iterator[tuple[object, ...]]:
         for c in found.not_ok.values():
-            yield c.table, c.client, c.round, c.outcome, c.reason or "", c.message
+            yield names[c.table], c.client, c.round, c.outcome, c.reason or "", c.message
         if not authoritative:
             for c in ok_cells(job.stage, job.rounds, found):
-                yield c.table, c.client, c.round, "ok", "", ""
+                yield names[c.table], c.client, c.round, "ok", "", ""
 
     def batches() -> Iterator[pa.RecordBatch]:
         buffer: list[tuple[object, ...]] = []

@@ -17,8 +17,10 @@ from contracts.queue import Heart, Message
 from contracts.stage import Stage
 from contracts.store import open_store
 from loader.cache import Warehouses
+from loader.conclude import conclude
 from loader.load import load
 from loader.log import event
+from loader.migrating import migrate
 from loader.prepare import prepare
 from loader.pulse import beating
 
@@ -60,6 +62,17 @@ def _do(message: Message, heart: Heart) -> None:
             prepare(message, stage=stage, environment=os.environ, warehouses=_warehouses())
         event("prepared", run=message.run, destination=message.destination)
         return
+    if message.kind == "migrate":
+        with beating(heart, message.run, message.job, uuid4().hex):
+            migrated = migrate(
+                message, stage=stage, environment=os.environ, warehouses=_warehouses()
+            )
+        tables = len(migrated.tables)
+        event("migrated", run=message.run, destination=message.destination, tables=tables)
+        return
+    if message.kind == "conclude":
+        _conclude(message, stage, heart)
+        return
     if message.kind == "shard":
         raise InputError(f"shard {message.shard} was sent to a loader; workers take shards")
     receipt = load(
@@ -85,6 +98,22 @@ def _do(message: Message, heart: Heart) -> None:
         seconds=(receipt.ended - receipt.started).total_seconds(),
         error=receipt.error,
     )
+
+
+def _conclude(message: Message, stage: Stage, heart: Heart) -> None:
+    concluded = conclude(
+        message, stage=stage, heart=heart, environment=os.environ, warehouses=_warehouses()
+    )
+    if concluded:
+        event(
+            "concluded",
+            run=message.run,
+            destination=message.destination,
+            round=message.round,
+            outcome=concluded.outcome,
+            rows=concluded.rows,
+            error=concluded.error,
+        )
 
 
 @cache

@@ -8,25 +8,28 @@ also records the load, so that repeating a load, after a death at any step, chan
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import sleep
 from uuid import uuid4
 
 from contracts.commit import Attempt
-from contracts.errors import Permanent, Transient, VersionUnknown
+from contracts.errors import Permanent, SharderError, Transient, VersionUnknown
 from contracts.plan import Plan
 from contracts.queue import Heart, Message
 from contracts.receipt import LoadedTable, Receipt
-from contracts.spec import Destination
 from contracts.stage import Stage
 from loader import documents
 from loader.cache import Warehouses, borrowed
+from loader.documents import OpenDestination
 from loader.gather import Job, gather, naive
 from loader.log import event
 from loader.outcomes import Round, Survey, survey
 from loader.publication import Fence, fenced
 from loader.pulse import beating
+from loader.warehouses import registry
 from loader.warehouses.base import Warehouse
 
 
@@ -54,28 +57,29 @@ def load(
     attempt, started = uuid4().hex, datetime.now(UTC)
     marker = Attempt(run=m.run, job=m.job, attempt=attempt, started=started)
     stage.start_attempt(marker)
+    found: OpenDestination | None = None
     with beating(heart, m.run, m.job, attempt):
         try:
             number = rounds[-1].plan.destination(m.destination).spec
-            found = documents.destination(stage, m.run, m.destination, environment, number)
+            found = opened = documents.destination(stage, m.run, m.destination, environment, number)
             with borrowed(warehouses) as cache:
 
                 def once() -> Receipt:
-                    with cache.use(m.run, found) as warehouse:
-                        return _load(
-                            m, stage, rounds, warehouse, found.destination, attempt, started
-                        )
+                    with cache.use(m.run, opened) as warehouse:
+                        return _load(m, stage, rounds, warehouse, opened, attempt, started)
 
                 receipt = _patiently(once, m, patience_s)
         except (VersionUnknown, Transient) as error:
             stage.give_up(marker, error)
             raise
         except Permanent as error:
-            receipt = _receipt(m, started).model_copy(
-                update={"outcome": "failed", "error": str(error), "rounds": (m.round,)}
-            )
+            receipt = _failed(m, started, str(error))
         stage.create_receipt(receipt)
-    return stage.receipt(m.run, m.destination, m.source, m.table, m.round)
+        kept = stage.receipt(m.run, m.destination, m.source, m.table, m.round)
+        if found and kept and kept.outcome == "failed" and not _fenced(found):
+            with borrowed(warehouses) as cache:
+                _withdraw(m, rounds, found, cache)
+    return kept
 
 
 def _patiently(once: Callable[[], Receipt], m: Message, patience_s: Sequence[float]) -> Receipt:
@@ -99,27 +103,40 @@ def _load(
     stage: Stage,
     rounds: list[Round],
     warehouse: Warehouse,
-    destination: Destination,
+    opened: OpenDestination,
     attempt: str,
     started: datetime,
 ) -> Receipt:
+    plan, traits = rounds[-1].plan, warehouse.traits
     fence = warehouse.fence(m.source, m.table)
-    done = _done(m, rounds[-1].plan, fence)
+    if traits.fenced:
+        done = _done(m, plan, fence)
+    else:
+        _take_over(m, stage, rounds, started)
+        done = _received(m, stage)
     if m.round in done:
         # Published already; only the receipt was not written.
         found = survey(stage, rounds, (m.round,))
         return _receipt(m, started, found, warehouse, warehouse.recorded(load_id(m)))
+    if traits.whole:
+        done = ()
+    warehouse.admit(plan, m.destination, opened.chain.name)
     found = survey(stage, rounds, tuple(r.number for r in rounds if r.number not in done))
+    earlier = [n for n in found.pending if n != m.round]
+    warehouse.withdraw(plan, earlier, m.source, _shown(rounds, opened))
     # Only one load of a table is meant to run, so what other attempts left behind can go.
     # Other destinations may be in the same database, and other stages may write there too.
     place = f"load_{_digest(f'{stage.store.url}/{m.destination}/{m.source}/{m.table}')}"
     warehouse.drop_landings(place)
     job = Job(
-        m, stage, rounds, found, fence, warehouse, destination, f"{place}_{attempt[:12]}"
+        m, stage, rounds, found, fence, warehouse, opened.destination,
+        f"{place}_{attempt[:12]}", opened.chain,
     )  # fmt: skip
-    published = warehouse.publish(gather(job, load_id(m), started))
+    publication = replace(gather(job, load_id(m), started), sync_id=plan.sync_id)
+    published = warehouse.publish(publication)
     warehouse.drop_landings(job.prefix)
-    return _receipt(m, started, found, warehouse, published.tables)
+    warnings = (*publication.warnings, *(_replaced(found) if traits.whole else ()))
+    return _receipt(m, started, found, warehouse, published.tables, warnings)
 
 
 def _rounds(m: Message, stage: Stage) -> list[Round]:
@@ -133,6 +150,53 @@ def _rounds(m: Message, stage: Stage) -> list[Round]:
     if not found or found[-1].number != m.round:
         raise Permanent(f"the stage {stage.store.url} has no round {m.round} of run {m.run}")
     return found
+
+
+def _replaced(found: Survey) -> Iterator[str]:
+    for table, cells in sorted(found.counts.items()):
+        if cells.failed or cells.skipped:
+            yield (
+                f"the file of table '{table}' was replaced; of {cells.failed + cells.skipped} cells that did "
+                "not end ok it no longer has the rows of earlier runs"
+            )
+
+
+def _take_over(m: Message, stage: Stage, rounds: list[Round], started: datetime) -> None:
+    """Earlier rounds without a receipt are loaded with this one: a receipt of theirs, which is created only
+    once, keeps a load that may still be at it from being recorded.
+    """
+    for earlier in rounds[:-1]:
+        of = replace(m, round=earlier.number)
+        if stage.receipt(m.run, m.destination, m.source, m.table, earlier.number) is None:
+            stage.create_receipt(_failed(of, started, f"it is loaded with round {m.round}"))
+
+
+def _shown(rounds: list[Round], opened: OpenDestination) -> list[str]:
+    """Names in the destination of the tables that are written."""
+    names = dict.fromkeys(name for r in rounds for name in r.table.selected)
+    return [opened.chain.name(name) for name in names]
+
+
+def _fenced(opened: OpenDestination) -> bool:
+    return registry.traits(opened.destination.plugin).fenced
+
+
+def _withdraw(
+    m: Message, rounds: list[Round], opened: OpenDestination, warehouses: Warehouses
+) -> None:
+    """A load that is recorded as failed leaves nothing behind, as far as the destination lets us."""
+    with suppress(SharderError), warehouses.use(m.run, opened) as warehouse:
+        warehouse.withdraw(rounds[-1].plan, [m.round], m.source, _shown(rounds, opened))
+
+
+def _received(m: Message, stage: Stage) -> tuple[int, ...]:
+    """Rounds of the run whose rows are in, by the ok receipts of other rounds."""
+    found: set[int] = set()
+    for number in stage.rounds(m.run):
+        receipt = stage.receipt(m.run, m.destination, m.source, m.table, number)
+        if receipt and receipt.outcome == "ok" and number != m.round:
+            found.update(receipt.rounds)
+    return tuple(sorted(found))
 
 
 def _done(m: Message, plan: Plan, fence: Fence | None) -> tuple[int, ...]:
@@ -152,6 +216,7 @@ def _receipt(
     found: Survey | None = None,
     warehouse: Warehouse | None = None,
     tables: tuple[LoadedTable, ...] = (),
+    warnings: tuple[str, ...] = (),
 ) -> Receipt:
     cells = list(found.counts.values()) if found else []
     return Receipt(
@@ -171,7 +236,13 @@ def _receipt(
         cells_failed=sum(c.failed for c in cells),
         cells_skipped=sum(c.skipped for c in cells),
         cursors=found.cursors if found else {},
+        warnings=warnings,
     )
+
+
+def _failed(m: Message, started: datetime, error: str) -> Receipt:
+    failed = {"outcome": "failed", "error": error, "rounds": (m.round,)}
+    return _receipt(m, started).model_copy(update=failed)
 
 
 def _digest(text: str) -> str:

@@ -70,59 +70,99 @@ class Refused(Permanent):
 
 
 def diff(
-    existing: PhysicalTable | None, wanted: PhysicalTable, mode: MigrateMode, holds: Holds
+    existing: PhysicalTable | None,
+    wanted: PhysicalTable,
+    mode: MigrateMode,
+    holds: Holds,
+    *,
+    frozen: bool = False,
 ) -> Migration:
     """The migration from `existing` to a table that can take `wanted`. Raises Refused in safe mode.
 
     Columns that only the existing table has stay; one that must not be null loses that constraint.
+    `frozen` (`--no-migrate`): every change is refused, with the whole list.
     """
+    changes, refused = _needs(existing, wanted, holds)
+    if frozen and (needed := [*map(described, changes), *refused]):
+        raise Refused(
+            f"table '{wanted.name}' does not fit, and --no-migrate changes no table; needed: "
+            f"{'; '.join(needed)}",
+            "run `sharder migrate` with the spec, or submit without --no-migrate",
+        )
     if existing is None:
-        return Migration((CreateTable(wanted),))
+        return Migration(changes)
+    # A key that moves to _cq_id alone keeps every row, so safe mode does it too, by the same swap.
+    to_id = wanted.key == (ID,) and ID in existing and set(existing.key) != set(wanted.key)
+    if to_id:
+        refused = tuple(r for r in refused if r != _rekeyed(existing, wanted))
+    if refused and mode == "safe":
+        raise Refused(
+            f"table '{wanted.name}' needs changes that safe mode does not make: {'; '.join(refused)}",
+            "set `migrate_mode: forced` on the destination to rebuild the table, or rename or drop it",
+        )
+    if refused or to_id:
+        return Migration((), _rebuild(existing, wanted, holds))
+    return Migration(changes)
+
+
+def described(change: Change) -> str:
+    """A change in words, for people who make it themselves."""
+    match change:
+        case CreateTable(table):
+            columns = ", ".join(f"{c.name} {c.type}" for c in table.columns)
+            return f"create the table ({columns}), key: {_key(table.key)}"
+        case AddColumn(_, column):
+            return f"add column '{column.name}' ({column.type})"
+        case WidenType(_, name, type_):
+            return f"widen column '{name}' to {type_}"
+        case DropNotNull(_, name):
+            return f"let column '{name}' be null"
+
+
+def _needs(
+    existing: PhysicalTable | None, wanted: PhysicalTable, holds: Holds
+) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+    """Changes that can be made in place, and in words those that cannot."""
+    if existing is None:
+        return (CreateTable(wanted),), ()
     changes: list[Change] = []
     refused: list[str] = []
     for column in wanted.columns:
-        change, reason = _column(existing, column, column.name in wanted.key, holds)
-        changes += [change] if change else []
+        found, reason = _column(existing, column, column.name in wanted.key, holds)
+        changes += found
         refused += [reason] if reason else []
     changes += [
         DropNotNull(existing, c.name)
         for c in existing.columns
         if c.name not in wanted and not c.nullable and c.name not in existing.key
     ]
-    to_id = wanted.key == (ID,) and ID in existing
-    key_changed = set(existing.key) != set(wanted.key)
-    if key_changed and not to_id:
-        refused.append(f"key: {_key(existing.key)} must become {_key(wanted.key)}")
-    if refused and mode == "safe":
-        raise Refused(
-            f"table '{wanted.name}' needs changes that safe mode does not make: {'; '.join(refused)}",
-            "set `migrate_mode: forced` on the destination to rebuild the table, or rename or drop it",
-        )
-    # A key that moves to _cq_id alone keeps every row, so safe mode does it too, by the same swap.
-    if refused or key_changed:
-        return Migration((), _rebuild(existing, wanted, holds))
-    return Migration(tuple(changes))
+    if set(existing.key) != set(wanted.key):
+        refused.append(_rekeyed(existing, wanted))
+    return tuple(changes), tuple(refused)
+
+
+def _rekeyed(existing: PhysicalTable, wanted: PhysicalTable) -> str:
+    return f"key: {_key(existing.key)} must become {_key(wanted.key)}"
 
 
 def _column(
     existing: PhysicalTable, column: PhysicalColumn, in_key: bool, holds: Holds
-) -> tuple[Change | None, str]:
-    """The change that one column needs, or the reason why it cannot be made in place."""
+) -> tuple[list[Change], str]:
+    """The changes that one column needs, or the reason why they cannot be made in place."""
     if column.name not in existing:
-        if column.nullable and not in_key:
-            return AddColumn(existing, column), ""
         # Old rows have no value for it: a column that is not of the key becomes nullable.
         if not in_key:
-            return AddColumn(existing, replace(column, nullable=True)), ""
-        return None, f"column '{column.name}' ({column.type}) must be added to the key"
+            return [AddColumn(existing, replace(column, nullable=True))], ""
+        return [], f"column '{column.name}' ({column.type}) must be added to the key"
     found = existing.column(column.name)
+    changes: list[Change] = []
     if column.type != found.type and not holds(found.type, column.type):
         if column.name in existing.key or not holds(column.type, found.type):
-            return None, f"column '{column.name}' is {found.type} and must become {column.type}"
-        return WidenType(existing, column.name, column.type), ""
+            return [], f"column '{column.name}' is {found.type} and must become {column.type}"
+        changes.append(WidenType(existing, column.name, column.type))
     if column.nullable and not found.nullable and not in_key and column.name not in existing.key:
-        return DropNotNull(existing, column.name), ""
-    return None, ""
+        changes.append(DropNotNull(existing, column.name))
+    return changes, ""
 
 
 def _key(key: tuple[str, ...]) -> str:

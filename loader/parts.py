@@ -14,24 +14,41 @@ from loader.convert import convert
 from loader.dialect import Dialect
 from loader.outcomes import Loadable
 from loader.target import Target
+from loader.transformers.base import Shown
 from loader.warehouses.base import File, Rows
 
 
 def rows(
-    store: Store, d: Dialect, goal: Target, planned: Table, parts: Sequence[Loadable], format_: str
+    store: Store,
+    d: Dialect,
+    goal: Target,
+    planned: Table,
+    shown: Shown,
+    parts: Sequence[Loadable],
+    format_: str,
 ) -> Rows:
-    """The rows of one table, streamed part by part."""
+    """The rows of one table, streamed part by part, as the destination's transformers show them.
+
+    Files in place are offered only if no transformer touches the rows.
+    """
     types = [d.map_type(c.type).arrow for c in goal.table.columns]
     schema = pa.schema([pa.field(n, t) for n, t in zip(goal.shape.names, types, strict=True)])
 
+    left_out = 0  # of the latest reading
+
     def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal left_out
+        left_out = 0
         for loadable in parts:
             for batch in read_part(store, loadable.part, planned, format_):
-                yield _converted(batch, goal, schema, loadable.part.key)
+                kept = shown.batch(batch) if shown.batch else batch
+                left_out += batch.num_rows - kept.num_rows
+                if kept.num_rows:
+                    yield _converted(kept, goal, schema, loadable.part.key)
 
-    expressions = _expressions(d, goal)
+    expressions = () if shown.batch else _expressions(d, goal)
     files = _files(store, parts) if format_ == "parquet" and expressions else None
-    return Rows(schema, batches, files, expressions)
+    return Rows(schema, batches, files, expressions, lambda: left_out)
 
 
 def _converted(batch: pa.RecordBatch, goal: Target, schema: pa.Schema, key: str) -> pa.RecordBatch:

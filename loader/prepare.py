@@ -32,7 +32,7 @@ def prepare(
         with borrowed(warehouses) as opened, opened.use(run, found) as warehouse:
             document = _look(stage, run, name, warehouse)
     except (Permanent, Transient) as error:
-        document = Cursors(run=run, destination=name, error=_failure(name, error))
+        document = Cursors(run=run, destination=name, error=failure(name, error))
     stage.write_cursors(document)
 
 
@@ -52,8 +52,9 @@ def _look(stage: Stage, run: str, name: str, warehouse: Warehouse) -> Cursors:
     )
 
 
-def _failure(name: str, error: SharderError) -> Failure:
+def failure(name: str, error: SharderError) -> Failure:
+    """The error as the submitter will tell it, with the destination's name in it."""
     text = str(error)
     if f"'{name}'" not in text:
         text = f"destination '{name}': {text}"
-    return Failure(message=text, exit_code=int(error.exit_code))
+    return Failure(message=text, exit_code=int(error.exit_code), kind=type(error).__name__)

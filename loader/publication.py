@@ -47,7 +47,8 @@ class Counts:
 @dataclass(frozen=True)
 class TablePublication:
     """One table of the tree. `copied` rows wait in `landing`, or, of an append in place, are still to be
-    copied from `rows`; `stale` is None if nothing may go.
+    copied from `rows`; `stale` is None if nothing may go. `table` is the name that readers find, and
+    `dropped` counts rows that a transformer left out.
     """
 
     table: str
@@ -59,6 +60,7 @@ class TablePublication:
     stale: Stale | None
     rebuild: Rebuild | None
     cells: Counts
+    dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Publication:
     """One load, ready to be published. Times are naive UTC, as the columns of the warehouse are.
 
     `expected` is the fence as it was when the load began: rounds that it names were left out.
-    `cells` is a landing table of the load's cells (`ours.CELLS_LANDING`).
+    `cells` is a landing table of the load's cells (`ours.CELLS_LANDING`). `sync_id`: what `{{SYNC_ID}}` stands
+    for; empty: the run's id.
     """
 
     load: str
@@ -82,6 +85,8 @@ class Publication:
     cells: PhysicalTable
     cursors: Mapping[str, str]
     state: PhysicalTable | None
+    warnings: tuple[str, ...] = ()
+    sync_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,9 @@ def _table(session: Session, d: Dialect, p: Publication, t: TablePublication) ->
             f"but {counts['published']} were written; nothing was published",
             "this is a bug of the loader or of the warehouse; please report it",
         )
-    return LoadedTable(table=t.table, copied=t.copied, duplicates=int(repeated), **counts)
+    return LoadedTable(
+        table=t.table, copied=t.copied, duplicates=int(repeated), dropped=t.dropped, **counts
+    )
 
 
 def check_copied(table: str, copied: int, expected: int) -> None:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import BaseModel
 
 from contracts import types
 from contracts.table import Table
 from loader import ours
+from loader.transformers.basic import options as basic
+from loader.transformers.jsonflattener import Options as Flattener
 from loader.warehouses import registry
 
 BEGIN, END = "<!-- generated: {} -->", "<!-- end -->"
@@ -44,7 +47,7 @@ _TYPES: tuple[tuple[str, pa.DataType], ...] = (
 
 def types_section() -> str:
     """Every Arrow type beside its type in each engine."""
-    engines = {name: registry.dialect(name) for name in registry.names()}
+    engines = registry.dialects()
     rows = [
         [f"{label}", *(f"`{d.map_type(type_).sql}`" for d in engines.values())]
         for label, type_ in _TYPES
@@ -62,11 +65,45 @@ def tables_section() -> str:
 
 
 def _options(name: str) -> str:
+    return _model(registry.options(name))
+
+
+def _model(model: type[BaseModel]) -> str:
     rows = []
-    for key, field in registry.options(name).model_fields.items():
-        default = "required" if field.is_required() else f"`{field.get_default()}`"
+    for key, field in model.model_fields.items():
+        default = "required" if field.is_required() else f"`{_shown(field.get_default())}`"
         rows.append([f"`{key}`", default, field.description or ""])
     return _table(["option", "default", "meaning"], rows)
+
+
+def _shown(default: Any) -> str:
+    """As YAML has it."""
+    match default:
+        case bool() | None:
+            return {True: "true", False: "false", None: "null"}[default]
+        case tuple():
+            return f"[{', '.join(default)}]"
+        case _:
+            return str(default) or "''"
+
+
+def transformers_section() -> str:
+    """Every kind of transformation with its fields, and the fields themselves."""
+    kinds = [
+        [f"`{kind}`", _fields(needs.required), _fields(needs.optional), needs.meaning]
+        for kind, needs in basic.KINDS.items()
+    ]
+    return "\n\n".join((
+        "## basic\n\n`transformations` is a list; each entry has a `kind`, `tables`, and the fields of its kind.",
+        _table(["kind", "needs", "takes", "what it does"], kinds),
+        _model(basic.Transformation),
+        "## jsonflattener",
+        _model(Flattener),
+    ))  # fmt: skip
+
+
+def _fields(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _columns(table: Table) -> str:
@@ -85,6 +122,7 @@ PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "types.md": ("types", types_section),
     "warehouses.md": ("options", options_section),
     "warehouse-tables.md": ("tables", tables_section),
+    "transformers.md": ("transformers", transformers_section),
 }
 
 

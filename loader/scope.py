@@ -22,7 +22,7 @@ def stale(table: Table, rounds: list[Round], found: Survey, mode: WriteMode) -> 
     if mode != "overwrite-delete-stale":
         return None
     newest = rounds[-1]
-    if _keeps(table, newest.table) or newest.table.name in newest.plan.full_refresh:
+    if _keeps(table, newest.table) or newest.plan.refreshes(newest.table):
         return None
     covered = [r for r in rounds if r.number in found.pending]
     counts = found.counts.get(table.name, Counts())

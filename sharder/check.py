@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from contracts.errors import InputError
-from contracts.spec import Destination, Source
+from contracts.spec import Destination, Plugin, Source, Transformer
 from contracts.specfile import (
     LoadedSpec,
     SpecDocument,
@@ -23,16 +23,71 @@ from contracts.specfile import (
     validate,
 )
 from contracts.specfile.variables import unset
+from worker.sources import registry as sources
 
 
-def check(loaded: LoadedSpec) -> None:
-    """Validate the nested options of every source and destination. Raises InputError for the first."""
+def check(loaded: LoadedSpec) -> tuple[str, ...]:
+    """Validate the nested options of every document; warnings about those that mean nothing here.
+
+    Raises InputError for the first wrong one.
+    """
+    warnings: list[str] = []
     for document in loaded.documents:
         options = options_model(document)
         # With a variable that only the loader has, a value may not yet be what it will be.
         if options and not document.expanded.left:
             spec = getattr(document.model, "spec", None)
-            validate(options, spec, document, ("spec", "spec"), document.what)
+            found = validate(options, spec, document, ("spec", "spec"), document.what)
+            warnings += _moot(found, document)
+    return tuple(warnings)
+
+
+def _moot(options: BaseModel, document: SpecDocument) -> Iterator[str]:
+    """Options that are accepted for CloudQuery's sake; the model says why they do nothing."""
+    given = options.model_fields_set
+    for name in sorted(given, key=lambda name: document.at(("spec", "spec", name))):
+        extra = type(options).model_fields[name].json_schema_extra
+        if isinstance(extra, Mapping) and (why := extra.get("moot")):
+            yield document.warning(f"`{name}` does nothing: {why}", ("spec", "spec", name))
+
+
+def refuse_foreign(loaded: LoadedSpec) -> None:
+    """For runs: only built-in plugins can be run. Raises InputError for the first other one."""
+    for document in loaded.documents:
+        if foreign(document):
+            model = document.model
+            assert isinstance(model, Plugin)
+            raise document.error(
+                f"{document.what} is the plugin {model.path} (registry {model.registry}), which cannot be run",
+                f"built in are: {', '.join(_built_in(model))}",
+                ("spec", "path"),
+            )
+
+
+def foreign(document: SpecDocument) -> bool:
+    """Whether a document names a plugin that is a program of its own, of which the options are not known."""
+    model = document.model
+    if not isinstance(model, Plugin):
+        return False
+    if model.registry in {"local", "grpc", "docker"}:
+        return True
+    teams = {"", "cloudquery", "sharder"}
+    if isinstance(model, Source) and (entry := sources.ENTRIES.get(model.plugin)):
+        teams.add(entry.team)
+    return model.team not in teams
+
+
+def _built_in(model: Plugin) -> list[str]:
+    from loader.transformers import registry as transformers
+    from loader.warehouses import registry as warehouses
+
+    match model:
+        case Source():
+            return sources.names()
+        case Destination():
+            return sorted(warehouses.names())
+        case _:
+            return sorted(transformers.names())
 
 
 def refuse_unset(loaded: LoadedSpec) -> None:
@@ -43,16 +98,23 @@ def refuse_unset(loaded: LoadedSpec) -> None:
 
 
 def options_model(document: SpecDocument) -> type[BaseModel] | None:
-    """The model of a document's nested options. Raises InputError for an unknown plugin, with its place."""
-    from loader.warehouses import registry as warehouses
-    from worker.sources import registry as sources
+    """The model of a document's nested options; None if it has none that are known here.
 
+    Raises InputError for an unknown plugin, with its place.
+    """
+    from loader.transformers import registry as transformers
+    from loader.warehouses import registry as warehouses
+
+    if foreign(document):
+        return None
     try:
         match document.model:
             case Source():
                 return sources.options(document.model.plugin)
             case Destination():
                 return warehouses.options(document.model.plugin)
+            case Transformer():
+                return transformers.options(document.model.plugin)
             case _:
                 return None
     except InputError as error:

@@ -7,6 +7,7 @@ first moment at which nothing else is left to do.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import queue
 import sys
@@ -14,6 +15,10 @@ import threading
 from multiprocessing.connection import Connection
 
 import orjson
+
+from contracts import settings
+
+FORMAT = "%(asctime)s %(levelname)s %(message)s"  # as `sharder.log` reads it
 
 
 class PipeHeart:
@@ -52,6 +57,9 @@ def serve(handler: str, pipe: Connection) -> None:
 
     threading.Thread(target=listen, name="parent", daemon=True).start()
     module, _, function = handler.partition(":")
+    logging.basicConfig(format=FORMAT)
+    program = logging.getLogger(module.partition(".")[0])
+    program.setLevel(settings.from_environment().log_level.upper())
     handle = getattr(importlib.import_module(module), function)
     heart = PipeHeart(pipe)
     heart.send("ready")

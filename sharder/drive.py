@@ -25,9 +25,10 @@ from contracts.queue import Message, Queue
 from contracts.receipt import Receipt
 from contracts.stage import Stage
 from contracts.summary import Summary
+from sharder.conclude import Concluding, told
 from sharder.flight import Rules
 from sharder.lessons import Lessons
-from sharder.summary import EXAMPLES, Tally
+from sharder.summary import EXAMPLES, Tally, release
 from sharder.watch import Close, FailLoad, FailShards, Say, Seen, Send, Wants, Watch
 
 T = TypeVar("T")
@@ -78,6 +79,13 @@ class Drive:
             set()
         )  # since the last decision: in the tally, unknown to the watch
         self._by = f"watch-{uuid4().hex[:12]}"
+        self._closed: Summary | None = None
+        self._concluding = Concluding(stage, queue, plan, rules)
+
+    def conclude(self, summary: Summary) -> Summary:
+        """Of a round that is closed already, what was left to do then; returns what there is to tell."""
+        self._closed = summary
+        return self.run()
 
     def run(self) -> Summary:
         """Step until closed, at the pace of the slower of the stage and the round itself."""
@@ -102,7 +110,10 @@ class Drive:
             self._pause(max(quiet_s, 2 * (self._clock() - began)))
 
     def step(self) -> tuple[bool, Summary | None]:
-        """Whether anything changed, and the summary once the round is closed."""
+        """Whether anything changed, and the summary once the round is closed and concluded."""
+        if self._closed:
+            done = self._concluding.step(self._clock())
+            return True, told(self._stage, self._plan, self._closed) if done else None
         # Everything is read before anything is decided: what fails here is seen again next time.
         seen, receipts = self._look(self.watch.wants())
         ended = self._count(n for n in seen.commits if not self.watch.has(n))
@@ -122,7 +133,8 @@ class Drive:
                 case Say(text):
                     self._teller.say(text)
                 case Close():
-                    return True, self._close()
+                    self._closed = self._close()
+                    return self.step()
         self._teller.progress(self._plan, self.tally)
         return bool(ended or actions or self.watch.doubts), None
 
@@ -225,7 +237,9 @@ class Drive:
 
     def _close(self) -> Summary:
         lost = self.watch.shards.lost + self.watch.loads.lost
-        summary = self.tally.summary(ended=self._now(), lost=lost, cancelled=self._cancelled[1])
+        summary = self.tally.summary(
+            ended=self._now(), lost=lost, cancelled=self._cancelled[1], release=release()
+        )
         if self._stage.close(summary):
             return summary
         # Another watcher was faster; what it wrote is the answer.

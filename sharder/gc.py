@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import accumulate, islice
 
 from contracts import layout
 from contracts.stage import Stage
 from sharder import lease
+from sharder.deal import share
 
 EMBEDDED_KEEPS = 3  # runs
 UNPLANNED_S = 86400.0  # after a day nobody is planning any more
@@ -30,9 +31,14 @@ class Candidate:
 
 
 def doomed(candidates: Sequence[Candidate], *, keep_s: float, keep_runs: int = 0) -> list[str]:
-    """Runs to remove. With `keep_runs` the newest so many closed runs stay, and age does not count."""
+    """Runs to remove. With `keep_runs` the newest so many closed runs stay, and age does not count.
+
+    The parallel shards of one invocation count as one run.
+    """
     closed = sorted((c for c in candidates if c.closed), key=lambda c: c.age_s)
-    old = closed[keep_runs:] if keep_runs else [c for c in closed if c.age_s > keep_s]
+    newer = accumulate((share(c.run) for c in closed), initial=0.0)
+    beyond = [c for c, before in zip(closed, newer, strict=False) if before > keep_runs - 1e-6]
+    old = beyond if keep_runs else [c for c in closed if c.age_s > keep_s]
     dead = [c for c in candidates if not c.closed and not c.planned and c.age_s > UNPLANNED_S]
     return sorted(c.run for c in (*old, *dead))
 

@@ -1,7 +1,13 @@
 """Leases: the polite, early refusal of a run that would overlap with another of the same source.
 
 They save the user from waiting, and nothing rests on them: the fence that keeps an older load from
-overwriting a newer one is in the warehouse. So two takers in the same instant do no harm.
+overwriting a newer one is in the warehouse. Parallel shards (`--shard n/m`) of one deal have different
+tables and so hold leases side by side, one each.
+
+A store has no compare-and-swap, so a lease is taken in two steps: written, then looked at again, so that
+of two who take it in the same instant at least one sees the other. It is renewed only while it is still
+ours. What remains: a process that is suspended between the look and the write of one renewal overwrites
+its successor's lease when it wakes up, which costs politeness and no rows.
 """
 
 from __future__ import annotations
@@ -9,7 +15,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,9 +29,14 @@ from contracts.store import Store
 EXPIRES_S = 120.0
 RENEW_S = 30.0
 
+Pair = tuple[str, str]  # source, destination
+
 
 class Lease(Document):
-    """leases/<source>/<destination>.json. `born` tells a process from a later one of the same pid."""
+    """leases/<source>/<destination>.json, of a parallel shard leases/<source>/<destination>/<n>-of-<m>.json.
+
+    `born` tells a process from a later one of the same pid; `sync_id` is empty unless the user named it.
+    """
 
     kind: ClassVar[str] = "lease"
 
@@ -36,6 +47,8 @@ class Lease(Document):
     pid: int
     born: str = ""
     renewed: datetime
+    part: str = ""
+    sync_id: str = ""
 
 
 def born(pid: int) -> str:
@@ -61,23 +74,42 @@ def alive(lease: Lease, now: datetime, host: str) -> bool:
     return born(lease.pid) == lease.born
 
 
-def read(store: Store, source: str, destination: str) -> Lease | None:
-    key = layout.lease(source, destination)
+def parallel(part: str, sync_id: str, other: str, other_sync_id: str) -> bool:
+    """Whether two runs may go side by side: different shards of one deal, and of one invocation
+    where both say of which. Parts are `n/m`, or empty for a run of all tables.
+    """
+    if not part or not other:
+        return False
+    (n, m), (other_n, other_m) = part.split("/"), other.split("/")
+    same = not sync_id or not other_sync_id or sync_id == other_sync_id
+    return m == other_m and n != other_n and same
+
+
+def read(store: Store, source: str, destination: str, part: str = "") -> Lease | None:
+    return _at(store, layout.lease(source, destination, part))
+
+
+def beside(store: Store, source: str, destination: str) -> Iterator[Lease]:
+    """Every lease of the pair, dead ones too: that of a whole run, and those of parallel shards."""
+    keys = [layout.lease(source, destination)]
+    keys += [e.key for e in store.list(layout.part_leases(source, destination))]
+    for key in keys:
+        if found := _at(store, key):
+            yield found
+
+
+def _at(store: Store, key: str) -> Lease | None:
     try:
         return Lease.from_bytes(store.get(key), key)
-    except NotFound:
+    except NotFound:  # or given back in between
         return None
 
 
 def holders(store: Store) -> set[str]:
     """The runs that somebody alive is at work on."""
     now, host = datetime.now(UTC), socket.gethostname()
-    found = set()
-    for entry in store.list(layout.LEASES):
-        with suppress(NotFound):  # given back in between
-            lease = Lease.from_bytes(store.get(entry.key), entry.key)
-            found |= {lease.run} if alive(lease, now, host) else set()
-    return found
+    found = (_at(store, entry.key) for entry in store.list(layout.LEASES))
+    return {lease.run for lease in found if lease and alive(lease, now, host)}
 
 
 WATCH = ("", "watch")  # the lease of `sharder watch`: no source is named by an empty text
@@ -96,66 +128,120 @@ class Leases:
         self,
         store: Store,
         run: str,
-        pairs: Sequence[tuple[str, str]],
+        pairs: Sequence[Pair],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        part: str = "",
+        sync_id: str = "",
     ) -> None:
-        """`pairs`: source and destination."""
         self._store, self._run, self._pairs, self._now = store, run, pairs, now
+        self._part, self._sync_id = part, sync_id
         self._host, self._pid = socket.gethostname(), os.getpid()
+        self._born = born(self._pid)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
 
     def take(self, *, alone: bool = False) -> None:
         """Raises LeaseHeld if another run that is alive has one of them.
 
         `alone`: also if somebody else is at work on this very run. Many may watch it, but one must plan it.
         """
-        for source, destination in self._pairs:
-            held = read(self._store, source, destination)
-            ours = held and held.run == self._run and (not alone or self._is_mine(held))
-            if held and not ours and alive(held, self._now(), self._host):
-                raise LeaseHeld(
-                    f"run {held.run} is syncing source '{source}' into '{destination}' "
-                    f"(process {held.pid} on {held.host})",
-                    f"wait for it (`sharder status {held.run}`), or end it with "
-                    f"`sharder cancel {held.run}`",
-                )
-        self._write(self._pid)
+        before = [self._look(pair, alone=alone) for pair in self._pairs]
+        try:
+            for pair, held in zip(self._pairs, before, strict=True):
+                # Where nobody was, of all who take it now one succeeds.
+                if held or not self._store.create(self._key(pair), self._lease(pair).to_bytes()):
+                    self._look(pair, alone=alone)
+                    self._write(pair)
+            for pair in self._pairs:
+                self._look(pair, alone=alone)
+        except BaseException:
+            with suppress(SharderError):
+                self._give_back()
+            raise
         self._thread.start()
 
-    def _is_mine(self, held: Lease) -> bool:
-        return (held.host, held.pid, held.born) == (self._host, self._pid, born(self._pid))
+    def renew(self) -> None:
+        """Once. What another live process took over, because we were given up for dead, stays its own."""
+        for pair in self._pairs:
+            held = _at(self._store, self._key(pair))
+            if held is None:
+                self._store.create(self._key(pair), self._lease(pair).to_bytes())
+            elif self._is_mine(held) or not self._is_alive(held):
+                self._write(pair)
 
     def leave(self) -> None:
         """Stop renewing but keep them: whoever watches the run next takes them over."""
         self._end()
-        self._write(0)
+        for pair in self._pairs:
+            held = _at(self._store, self._key(pair))
+            if held and self._is_mine(held):
+                self._write(pair, nobody=True)
         self._pairs = ()
 
     def release(self) -> None:
-        """Give back those that are still ours; none that were left."""
+        """Give back those that are still ours; none that were left, or that another process took over."""
         self._end()
-        for source, destination in self._pairs:
-            held = read(self._store, source, destination)
-            if held and held.run == self._run:
-                self._store.delete([layout.lease(source, destination)])
+        self._give_back()
+
+    def _look(self, pair: Pair, *, alone: bool) -> Lease | None:
+        """Our own key's lease, dead or ours. Raises LeaseHeld for one, of whatever part, in our way."""
+        own: Lease | None = None
+        for held in beside(self._store, *pair):
+            own = held if held.part == self._part else own
+            ours = held.run == self._run and (not alone or self._is_mine(held))
+            beside_us = parallel(self._part, self._sync_id, held.part, held.sync_id)
+            if not ours and not beside_us and self._is_alive(held):
+                raise _held(held, self._part)
+        return own
+
+    def _key(self, pair: Pair) -> str:
+        return layout.lease(*pair, self._part)
+
+    def _is_alive(self, held: Lease) -> bool:
+        return alive(held, self._now(), self._host)
+
+    def _is_mine(self, held: Lease) -> bool:
+        return (held.run, held.host, held.pid, held.born) == (
+            self._run, self._host, self._pid, self._born,
+        )  # fmt: skip
+
+    def _give_back(self) -> None:
+        for pair in self._pairs:
+            held = _at(self._store, self._key(pair))
+            if held and self._is_mine(held):
+                self._store.delete([self._key(pair)])
 
     def _end(self) -> None:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
 
-    def _renew(self) -> None:
+    def _keep(self) -> None:
         while not self._stop.wait(RENEW_S):
             try:
-                self._write(self._pid)
+                self.renew()
             except SharderError:
                 continue  # a store that does not answer is the watcher's to report; try again later
 
-    def _write(self, pid: int) -> None:
-        for source, destination in self._pairs:
-            lease = Lease(
-                run=self._run, source=source, destination=destination, host=self._host, pid=pid,
-                born=born(pid), renewed=self._now(),
-            )  # fmt: skip
-            self._store.put(layout.lease(source, destination), lease.to_bytes())
+    def _write(self, pair: Pair, *, nobody: bool = False) -> None:
+        self._store.put(self._key(pair), self._lease(pair, nobody=nobody).to_bytes())
+
+    def _lease(self, pair: Pair, *, nobody: bool = False) -> Lease:
+        return Lease(
+            run=self._run, source=pair[0], destination=pair[1], host=self._host,
+            pid=0 if nobody else self._pid, born="" if nobody else self._born,
+            renewed=self._now(), part=self._part, sync_id=self._sync_id,
+        )  # fmt: skip
+
+
+def _held(held: Lease, part: str) -> LeaseHeld:
+    which = f", shard {held.part}," if held.part else ""
+    hint = f"wait for it (`sharder status {held.run}`), or end it with `sharder cancel {held.run}`"
+    if part and held.part and part.split("/")[1] != held.part.split("/")[1]:
+        hint = f"parallel shards all say the same m of --shard n/m; {hint}"
+    return LeaseHeld(
+        f"run {held.run}{which} is syncing source '{held.source}' into '{held.destination}' "
+        f"(process {held.pid} on {held.host})",
+        hint,
+    )

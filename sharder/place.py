@@ -92,12 +92,13 @@ def _embedded(
 ) -> Iterator[Place]:
     from sharder.pool import Pool
 
+    wanted = settings.log_file or settings.log_console or "SHARDER_LOG_LEVEL" in environment
     children = {
         **environment,
         "SHARDER_STAGE": settings.stage_url,
         "SHARDER_BROKER": "",
-        # Facts of every shard are for the logs of a fleet; here the summary tells them.
-        "SHARDER_LOG_LEVEL": environment.get("SHARDER_LOG_LEVEL", "warning"),
+        # Facts of every shard are for logs; without one the summary tells them.
+        "SHARDER_LOG_LEVEL": settings.log_level if wanted else "warning",
     }
     pool = Pool(settings.workers, children, log)
     try:

@@ -28,6 +28,7 @@ from contracts.specfile import LoadedSpec, nearest
 from contracts.table import with_cq_columns
 from sharder.clients import ClientFile
 from sharder.costs import cutter, known_seconds, mean_seconds
+from sharder.deal import Part
 from sharder.pack import Packed, count, pack
 from sharder.select import Tree, matcher, narrow, select
 from worker.sources.base import Clients, Source
@@ -37,17 +38,23 @@ Histories = Callable[[str, str], History | None]  # (source, top-level table)
 
 @dataclass(frozen=True)
 class Narrowing:
-    """`--source`, `--table` and `--client`: names or globs; empty means all."""
+    """`--source`, `--table` and `--client`: names or globs; empty means all. `part`: `--shard`."""
 
     sources: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
+    part: Part | None = None
 
     @property
     def why(self) -> str:
         """Why such a run does not know who has departed; empty if it was not narrowed."""
-        flags = {"--source": self.sources, "--table": self.tables, "--client": self.clients}
-        used = " and ".join(flag for flag, patterns in flags.items() if patterns)
+        flags: Mapping[str, object] = {
+            "--source": self.sources,
+            "--table": self.tables,
+            "--client": self.clients,
+            "--shard": self.part,
+        }
+        used = " and ".join(flag for flag, given in flags.items() if given)
         return f"the run was narrowed by {used}" if used else ""
 
 
@@ -58,6 +65,7 @@ class Planned:
     plan: Plan
     clients: Mapping[str, Iterable[str]]  # source → lines of its client file; empty for a retry
     packed: Sequence[Packed] = field(repr=False)  # per table of the plan
+    dealt: int = 0  # top-level tables that `--shard` dealt out, ours among them
 
     def shards(self) -> Iterator[Shard]:
         """All shards, by number."""
@@ -83,9 +91,11 @@ def plan_round(
     histories: Histories = lambda _source, _table: None,
     narrowing: Narrowing = Narrowing(),
     full_refresh: Sequence[str] = (),
+    sync_id: str = "",
+    migrate: bool = True,
 ) -> Planned:
     """The first round of a run. `sources`: opened, by name, at least those that `narrowing` leaves;
-    `cursors`: by destination, as `prepare` found them.
+    `cursors`: by destination, as `prepare` found them; `full_refresh`: tables, globs.
 
     Raises InputError for names that match nothing.
     """
@@ -93,20 +103,27 @@ def plan_round(
     chosen = chosen_sources(spec, narrowing.sources)
     files: dict[str, ClientFile] = {}
     drafts: list[_Draft] = []
-    names: set[str] = set()
-    for source in chosen:
-        trees = select(
-            source, sources[source.name].tables(), loaded.document("source", source.name)
-        )
-        names.update(name for tree in trees for name in tree.selected)
-        file = files[source.name] = ClientFile(source.name, narrowing.clients)
-        kept = narrow(trees, narrowing.tables) if narrowing.tables else trees
-        found = _drafts(source.name, sources[source.name], kept, file, narrowing)
-        drafts += _packed(found, sources[source.name], file, histories, spec.fleet.shard_seconds)
+    trees = {
+        s.name: select(s, sources[s.name].tables(), loaded.document("source", s.name))
+        for s in chosen
+    }
+    names = {name for found in trees.values() for tree in found for name in tree.selected}
     _all_matched("--table", narrowing.tables, names, set())
+    _all_matched("--full-refresh", full_refresh, names, set())
+    keys = [(name, tree.top.name) for name, found in trees.items() for tree in found]
+    ours = narrowing.part.deal(keys) if narrowing.part else frozenset(keys)
+    for name, found in trees.items():
+        file = files[name] = ClientFile(name, narrowing.clients)
+        mine = [tree for tree in found if (name, tree.top.name) in ours]
+        kept = narrow(mine, narrowing.tables) if narrowing.tables else mine
+        fresh = _drafts(name, sources[name], kept, file, narrowing)
+        target_s = spec.fleet.shard_seconds
+        drafts += _packed(fresh, sources[name], file, histories, target_s)
     matched = {pattern for file in files.values() for pattern in file.matched}
+    if narrowing.part and not matched.issuperset(narrowing.clients):
+        matched |= _matched_elsewhere(trees, sources, narrowing.clients)
     _all_matched("--client", narrowing.clients, (), matched)
-    tables, packed = _numbered(drafts)
+    tables, packed = _numbered(drafts, full_refresh)
     plan = Plan(
         run=run,
         round=1,
@@ -116,14 +133,16 @@ def plan_round(
         part_size=spec.fleet.part_size,
         attempts=spec.fleet.attempts,
         deadline_s=spec.fleet.deadline,
-        full_refresh=tuple(full_refresh),
+        sync_id=sync_id,
+        part=str(narrowing.part or ""),
+        migrate=migrate,
         sources=tuple(_planned_source(loaded, s, len(files[s.name])) for s in chosen),
         destinations=_destinations(loaded, chosen),
         tables=tables,
         shards=sum(t.shards for t in tables),
         cells=sum(t.cells for t in tables),
     )
-    return Planned(plan, files, packed)
+    return Planned(plan, files, packed, len(keys))
 
 
 def chosen_sources(spec: Spec, patterns: Sequence[str]) -> tuple[SourceSpec, ...]:
@@ -164,6 +183,19 @@ def _drafts(
     return drafts
 
 
+def _matched_elsewhere(
+    trees: Mapping[str, Sequence[Tree]], sources: Mapping[str, Source], patterns: Sequence[str]
+) -> set[str]:
+    """Patterns that name a client of some table, also of those that other shards were dealt."""
+    found: set[str] = set()
+    for name, planted in trees.items():
+        file = ClientFile(name, patterns)
+        for tree in planted:
+            file.add(sources[name].clients(tree.top))
+        found |= file.matched
+    return found
+
+
 def _why_not(clients: Clients, lines: Sequence[Range], narrowing: Narrowing) -> str:
     """Why clients outside the plan may not count as departed; empty if they do."""
     if narrowing.why:
@@ -197,8 +229,11 @@ def _packed(
         yield replace(draft, packed=packed)
 
 
-def _numbered(drafts: Iterable[_Draft]) -> tuple[tuple[PlannedTable, ...], tuple[Packed, ...]]:
+def _numbered(
+    drafts: Iterable[_Draft], full_refresh: Sequence[str]
+) -> tuple[tuple[PlannedTable, ...], tuple[Packed, ...]]:
     """Tables with the longest shard first; their shards numbered one after the other."""
+    refreshes = [matcher(pattern) for pattern in full_refresh]
     tables: list[PlannedTable] = []
     packings: list[Packed] = []
     first = 0
@@ -218,6 +253,7 @@ def _numbered(drafts: Iterable[_Draft]) -> tuple[tuple[PlannedTable, ...], tuple
                 authoritative=not draft.why_not,
                 why_not_authoritative=draft.why_not,
                 cost_s=round(packed.cost_s, 3),
+                full_refresh=any(hit(t) for hit in refreshes for t in draft.tree.selected),
             )
         )
         packings.append(packed)
@@ -241,6 +277,8 @@ def _planned_source(loaded: LoadedSpec, source: SourceSpec, clients: int) -> Pla
         timeout_s=limits.timeout,
         rate_per_s=limits.rate_limit,
         max_clients_in_flight=limits.max_clients_in_flight,
+        version=source.version,
+        tables=source.tables,
     )
 
 
@@ -261,6 +299,9 @@ def _destinations(
             path=d.path,
             spec=loaded.number("destination", d.name),
             holds_state_of=holds[d.name],
+            send_sync_summary=d.send_sync_summary,
+            sync_group_id=d.sync_group_id,
+            version=d.version,
         )
         for d in loaded.spec.destinations
         if d.name in used or holds[d.name]

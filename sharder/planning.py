@@ -13,10 +13,12 @@ from contracts import layout
 from contracts.cursors import Cursors
 from contracts.errors import SharderError
 from contracts.plan import Plan
+from contracts.spec import Plugin, Spec
 from contracts.spec import Source as SourceSpec
 from contracts.specfile import LoadedSpec
 from contracts.stage import Stage
-from sharder import check, gc, sources, undone
+from sharder import check, gc, select, shown, sources, text, undone
+from sharder.deal import Part
 from sharder.place import Place
 from sharder.planner import Narrowing, Planned, chosen_sources, plan_round
 from sharder.prepare import prepare
@@ -40,10 +42,16 @@ def first(
             for n, document in enumerate(check.texts(loaded, sealed=here.kind == "embedded")):
                 here.stage.store.put(layout.spec(run, n), document.encode())
             cursors = _prepared(here, run, destinations(chosen), report)
-            opened = stack.enter_context(sources.opened(loaded, chosen))
+            opened = stack.enter_context(sources.opened(loaded, chosen, stay=not wishes.detach))
             planned = _planned(loaded, wishes, run, opened, here.stage, cursors)
+            for s in chosen:
+                written = loaded.document("source", s.name)
+                for warning in select.surprises(s, opened[s.name].tables(), written):
+                    report.say(f"warning: {warning}")
             for source, lines in planned.clients.items():
                 here.stage.write_clients(run, source, lines)
+            if wishes.part:
+                report.say(explained(wishes.part, len(planned.plan.tables), planned.dealt))
             here.stage.write_plan(planned.plan, planned.shards())
         except BaseException:
             with suppress(SharderError):
@@ -78,6 +86,27 @@ def again(here: Place, run: str, wishes: Wishes, report: Report) -> Plan | None:
     return plan
 
 
+def introduction(spec: Spec, chosen: Sequence[SourceSpec]) -> Iterator[str]:
+    """A line per source: where it is read from, and where its rows go."""
+    for source in chosen:
+        into = ", ".join(_named(spec.destination(d)) for d in source.destinations)
+        yield f"{_named(source)} -> {into}"
+
+
+def _named(plugin: Plugin) -> str:
+    version = f"@{plugin.version}" if plugin.version else ""
+    return f"{plugin.name} ({plugin.path}{version})"
+
+
+def explained(part: Part, ours: int, dealt: int) -> str:
+    """What `--shard` means here, in one line."""
+    return (
+        f"shard {part}: {ours:,} of {text.count(dealt, 'table')}; tables are dealt whole, so that each is "
+        "loaded by one submitter. Without --shard the plan is split by account anyway, on a fleet over "
+        "all workers"
+    )
+
+
 def destinations(chosen: Sequence[SourceSpec]) -> list[str]:
     """Destinations that the sources write to or keep their cursors in."""
     written = [d for s in chosen for d in s.destinations]
@@ -104,9 +133,12 @@ def _planned(
         now=now(),
         cursors=cursors,
         histories=stage.history,
-        narrowing=Narrowing(wishes.sources, wishes.tables, wishes.clients),
-        full_refresh=tuple(opened) if wishes.full_refresh else (),
+        narrowing=Narrowing(wishes.sources, wishes.tables, wishes.clients, wishes.part),
+        full_refresh=wishes.full_refresh,
+        sync_id=wishes.run_id,
+        migrate=wishes.migrate,
     )
+    shown.refuse_unfit(loaded, planned.plan)
     if wishes.deadline is None:
         return planned
     return replace(planned, plan=planned.plan.model_copy(update={"deadline_s": wishes.deadline}))

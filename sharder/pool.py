@@ -53,6 +53,7 @@ class _Child:
     ) -> None:
         self.role = role
         self.job: tuple[str, str] | None = None  # run, job
+        self._last = ""  # the same as text, kept for lines that are read after the job's end
         self.serves = False  # it has imported its handler
         self.beat_s = 0.0
         self.pipe, other = Pipe()
@@ -78,10 +79,15 @@ class _Child:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                log(line.decode("utf-8", "replace").rstrip())
+                log(self._named(line.decode("utf-8", "replace").rstrip()))
+
+    def _named(self, line: str) -> str:
+        """The line with what its process works on, unless it says so itself."""
+        return line if " run=" in line or not line else f"{line}{self._last}"
 
     def take(self, message: Message) -> None:
         self.job, self.beat_s = (message.run, message.job), time.monotonic()
+        self._last = f" run={message.run} job={orjson.dumps(message.job).decode()}"
         self.pipe.send_bytes(message.to_bytes())
 
     def end(self) -> None:

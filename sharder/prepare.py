@@ -14,9 +14,8 @@ from contracts.cursors import Cursors
 from contracts.errors import Exit, Permanent, Unreachable
 from contracts.queue import Message, Queue
 from contracts.stage import Stage
-from sharder.flight import Flights, Rules
-
-IMPATIENT_S = 10.0  # after so long the user is told what we are waiting for
+from sharder.ask import Asking, ask
+from sharder.flight import Rules
 
 
 class Unprepared(Permanent):
@@ -44,34 +43,18 @@ def prepare(
     Raises Unprepared with the loader's own words, Unreachable if no loader lives long enough.
     """
     stage.store.delete([layout.cursors(run, d) for d in destinations])
-    messages = {m.job: m for m in (Message("prepare", run, destination=d) for d in destinations)}
-    flights = Flights(rules)
-    found: dict[str, Cursors] = {}
-    began, told = clock(), False
-    queue.put(tuple(messages.values()))
-    flights.sent(messages, began)
-    while len(found) < len(messages):
-        beats, waiting = queue.beats(run, flights.jobs()), queue.waiting()
-        for job in flights.jobs():
-            if cursors := stage.cursors(run, messages[job].destination):
-                _check(cursors)
-                found[cursors.destination] = cursors
-                flights.done(job)
-        flights.look(clock(), beats, waiting)
-        again, lost = flights.judge(
-            clock(), {j: stage.attempts(run, j) for j in flights.doubtful()}
-        )
-        for one in lost:
-            name = messages[one.job].destination
-            raise Unreachable(f"destination '{name}' could not be prepared: {one.why}")
-        queue.put([messages[job] for job in again])
-        if not told and clock() - began > IMPATIENT_S and len(flights):
-            names = ", ".join(messages[j].destination for j in flights.jobs())
-            say(f"waiting for a loader to connect to {names}")
-            told = True
-        if len(flights):
-            pause(0.05 if clock() - began < IMPATIENT_S else 1.0)
-    return found
+
+    def answer(message: Message) -> Cursors | None:
+        cursors = stage.cursors(run, message.destination)
+        if cursors:
+            _check(cursors)
+        return cursors
+
+    def lost(message: Message, why: str) -> Cursors:
+        raise Unreachable(f"destination '{message.destination}' could not be prepared: {why}")
+
+    messages = [Message("prepare", run, destination=d) for d in destinations]
+    return ask(Asking(stage, queue, rules, say, pause, clock), messages, answer, lost)
 
 
 def _check(cursors: Cursors) -> None:

@@ -14,7 +14,9 @@ import orjson
 from contracts.plan import Plan
 from contracts.summary import Summary
 from sharder import text
+from sharder.log import logged
 from sharder.summary import Tally, Totals
+from sharder.wishes import Wishes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -223,6 +225,7 @@ def opened(*, json: bool, environment: Mapping[str, str]) -> Iterator[Report]:
     else:
         report = (Json if chosen == "json" else Lines)(sys.stdout, sys.stderr)
     try:
-        yield report
+        with logged(report, Wishes().over(environment)) as told:
+            yield told
     finally:
         report.close()

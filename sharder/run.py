@@ -6,11 +6,11 @@ before every destination has answered, and nothing is loaded twice whatever ends
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from secrets import token_hex
 
 from contracts import layout
@@ -20,11 +20,14 @@ from contracts.spec import Fleet
 from contracts.specfile import LoadedSpec, expand, load
 from contracts.stage import Stage
 from contracts.summary import Summary
-from sharder import check, gc, lease, place, planning, status, text
+from loader import documents
+from sharder import check, conclude, gc, lease, metrics, place, planning, status, summary_file, text
 from sharder import drive as driving
+from sharder.hide import Hider
 from sharder.place import Place
 from sharder.planner import chosen_sources
 from sharder.report import Report
+from sharder.summary_file import Unplanned
 from sharder.wishes import Wishes, now
 
 
@@ -34,33 +37,59 @@ def new_run_id(at: datetime) -> str:
 
 
 def submit(
-    paths: Sequence[str], wishes: Wishes, environment: Mapping[str, str], report: Report
+    paths: Sequence[str],
+    wishes: Wishes,
+    environment: Mapping[str, str],
+    report: Report,
+    *,
+    moment: datetime | None = None,
 ) -> Exit:
-    """Run a spec to its end, or hand it over to a watch."""
+    """Run a spec to its end, or hand it over to a watch. `moment`: what `${time:now}` is in the spec."""
     at = now()
-    loaded = load(paths, environment, at)
+    loaded = load(paths, environment, moment or at)
     for warning in loaded.warnings:
         report.say(f"warning: {warning}")
-    check.check(loaded)
-    chosen_sources(loaded.spec, wishes.sources)  # a misspelt --source is told before anything else
+    for warning in check.check(loaded):
+        report.say(f"warning: {warning}")
+    check.refuse_foreign(loaded)
+    # A misspelt --source is told before anything else.
+    chosen = chosen_sources(loaded.spec, wishes.sources)
     fleet = loaded.spec.fleet
     found = place.settle(wishes.over(environment), fleet)
     (check.refuse_literals if found.broker else check.refuse_unset)(loaded)
-    with place.opened(found, environment, report.say, attempts=fleet.attempts) as here:
+    run = _run_id(wishes, at)
+    for line in planning.introduction(loaded.spec, chosen):
+        report.say(line)
+    log = Hider(report.say, partial(check.texts, loaded, sealed=not found.broker), environment)
+    summary_file.check(wishes.summary_location)
+    report = metrics.around(report, wishes.tables_metrics_location, loaded)
+    start = Unplanned(wishes.summary_location, loaded, chosen, run, wishes.run_id, at, report.say)
+    with start, place.opened(found, environment, log, attempts=fleet.attempts) as here:
         if wishes.detach:
             _can_detach(here)
-        run = layout.check_run(wishes.run_id or new_run_id(at))
         if wishes.run_id and here.stage.rounds(run):
-            return _go_on(here, run, report)
-        return _submit(here, run, loaded, wishes, report)
+            start.planned()
+            return _go_on(here, run, wishes, report)
+        return _submit(here, run, loaded, wishes, report, start)
 
 
-def _submit(here: Place, run: str, loaded: LoadedSpec, wishes: Wishes, report: Report) -> Exit:
+def _run_id(wishes: Wishes, at: datetime) -> str:
+    """The user's id or a new one; a shard adds its part. Raises InputError."""
+    run = layout.check_run(wishes.run_id or new_run_id(at))
+    return wishes.part.run(run) if wishes.part else run
+
+
+def _submit(
+    here: Place, run: str, loaded: LoadedSpec, wishes: Wishes, report: Report, start: Unplanned
+) -> Exit:
     chosen = chosen_sources(loaded.spec, wishes.sources)
     pairs = [(s.name, d) for s in chosen for d in s.destinations]
-    with _leased(here.stage, run, pairs, alone=True) as leases:
-        _finish_earlier(here, run, {s.name for s in chosen}, report)
+    part, names = str(wishes.part or ""), {s.name for s in chosen}
+    own = lease.Leases(here.stage.store, run, pairs, part=part, sync_id=wishes.run_id)
+    with _leased(own, alone=True) as leases:
+        _finish_earlier(here, run, names, report, part=part, sync_id=wishes.run_id)
         with planning.first(here, run, loaded, wishes, report) as plan:
+            start.planned()
             if wishes.detach:
                 leases.leave()
                 report.say(f"run {run} is left to the watch; see: sharder status {run}")
@@ -71,32 +100,32 @@ def _submit(here: Place, run: str, loaded: LoadedSpec, wishes: Wishes, report: R
         gc.collect(here.stage, now(), keep_s=loaded.spec.fleet.keep, keep_runs=keep_runs)
     except SharderError as error:  # the run is what was asked for, and it is done
         report.say(f"warning: old runs could not be removed: {error}")
-    report.summary(summary)
-    return Exit(summary.exit_code)
+    return _answer(plan, summary, wishes, report)
 
 
 def resume(run: str, wishes: Wishes, environment: Mapping[str, str], report: Report) -> Exit:
     """Watch an open run to its end; of a closed one tell the summary."""
+    summary_file.check(wishes.summary_location)
     with _at(run, wishes, environment, report) as here:
-        return _go_on(here, run, report)
+        return _go_on(here, run, wishes, report)
 
 
 def retry(run: str, wishes: Wishes, environment: Mapping[str, str], report: Report) -> Exit:
     """Add a round for the cells that did not end ok."""
+    summary_file.check(wishes.summary_location)
     with _at(run, wishes, environment, report) as here:
         rounds = here.stage.rounds(run)
         if not rounds:
             raise InputError(f"run {run} never had a plan", "submit its spec again")
         if status.open_round(here.stage, run):
             raise InputError(f"run {run} is not closed yet", f"sharder resume {run}")
-        with _leased(here.stage, run, status.pairs(here.stage.plan(run, rounds[-1]))):
+        with _leased(status.leases(here.stage, here.stage.plan(run, rounds[-1]))):
             plan = planning.again(here, run, wishes, report)
             if plan is None:
                 report.say("every cell of the run is ok; there is nothing to try again")
                 return Exit.OK
             summary = _watched(here, plan, report)
-        report.summary(summary)
-        return Exit(summary.exit_code)
+        return _answer(plan, summary, wishes, report)
 
 
 def cancel(run: str, stage_url: str, environment: Mapping[str, str]) -> str:
@@ -111,15 +140,25 @@ def cancel(run: str, stage_url: str, environment: Mapping[str, str]) -> str:
     return f"nobody watches run {run}; end it with: sharder resume {run}"
 
 
-def _go_on(here: Place, run: str, report: Report) -> Exit:
+def _go_on(here: Place, run: str, wishes: Wishes, report: Report) -> Exit:
     rounds = here.stage.rounds(run)
     if not rounds:
         raise InputError(f"run {run} ended before it had a plan", "submit its spec again")
     plan = here.stage.plan(run, rounds[-1])
     summary = here.stage.summary(run, plan.round)
     if summary is None:
-        with _leased(here.stage, run, status.pairs(plan)):
+        with _leased(status.leases(here.stage, plan)):
             summary = _watched(here, plan, report)
+    elif conclude.missing(here.stage, plan):
+        with _leased(status.leases(here.stage, plan)):
+            summary = watcher(here, plan, report).conclude(summary)
+    return _answer(plan, conclude.told(here.stage, plan, summary), wishes, report)
+
+
+def _answer(plan: Plan, summary: Summary, wishes: Wishes, report: Report) -> Exit:
+    """Tell the summary, to the file too if there is one; its exit code is the run's."""
+    if why := summary_file.write(wishes.summary_location, plan, summary):
+        report.say(f"warning: {why}")
     report.summary(summary)
     return Exit(summary.exit_code)
 
@@ -146,11 +185,17 @@ def watcher(here: Place, plan: Plan, report: Report) -> driving.Drive:
     )
 
 
-def _finish_earlier(here: Place, run: str, sources: set[str], report: Report) -> None:
-    """Close open rounds of the same sources that nobody is at work on: their rows come first."""
+def _finish_earlier(
+    here: Place, run: str, sources: set[str], report: Report, *, part: str, sync_id: str
+) -> None:
+    """Close open rounds of the same sources that nobody is at work on: their rows come first.
+
+    Not those of parallel shards: they have other tables, and whoever submits them again goes on with them.
+    """
     for plan in list(status.open_rounds(here.stage)):
         shared = sources & {s.name for s in plan.sources}
-        if plan.run == run or not shared or status.holder(here.stage, plan):
+        beside = lease.parallel(part, sync_id, plan.part, plan.sync_id)
+        if plan.run == run or not shared or beside or status.holder(here.stage, plan):
             continue
         report.say(
             f"run {plan.run} of {', '.join(sorted(shared))} was left open; loading what it extracted"
@@ -158,15 +203,17 @@ def _finish_earlier(here: Place, run: str, sources: set[str], report: Report) ->
         driving.cancel(here.stage, plan.run, f"given up by the later run {run}")
         watcher(here, plan, report).run()
     for source in sorted(sources):
-        _warn_of_failed_loads(here, run, source, report)
+        _warn_of_failed_loads(here, run, source, part, report)
 
 
-def _warn_of_failed_loads(here: Place, run: str, source: str, report: Report) -> None:
+def _warn_of_failed_loads(here: Place, run: str, source: str, part: str, report: Report) -> None:
     """Where the newest closed run of a source could not load everything, `retry` is what loads it."""
     for earlier in reversed(here.stage.runs()):
         closed = [s for n in here.stage.rounds(earlier) if (s := here.stage.summary(earlier, n))]
         if earlier == run or not closed or source not in {t.source for t in closed[-1].tables}:
             continue
+        if here.stage.plan(earlier, closed[-1].round).part != part:
+            continue  # of other tables
         failed = [d for d in closed[-1].destinations if d.source == source and d.error]
         if failed:
             tables = text.count(len(failed), "table")
@@ -179,10 +226,7 @@ def _warn_of_failed_loads(here: Place, run: str, source: str, report: Report) ->
 
 
 @contextmanager
-def _leased(
-    stage: Stage, run: str, pairs: Sequence[tuple[str, str]], *, alone: bool = False
-) -> Iterator[lease.Leases]:
-    leases = lease.Leases(stage.store, run, pairs)
+def _leased(leases: lease.Leases, *, alone: bool = False) -> Iterator[lease.Leases]:
     leases.take(alone=alone)
     try:
         yield leases
@@ -213,19 +257,22 @@ def _at(
     status.known(stage, run)
     fleet = fleet_of(stage, run, environment)
     found = place.settle(replace(found, stage=found.stage_url), fleet)
-    with place.opened(found, environment, report.say, attempts=fleet.attempts) as here:
+    log = Hider(report.say, partial(_texts, stage, run), environment)
+    with place.opened(found, environment, log, attempts=fleet.attempts) as here:
         yield here
-
-
-_FLEET = re.compile(r"^kind:\s*['\"]?fleet\b", re.MULTILINE)
 
 
 def fleet_of(stage: Stage, run: str, environment: Mapping[str, str]) -> Fleet:
     """The fleet document that a run was submitted with; the defaults if it had none."""
-    for entry in stage.store.list(f"{layout.run_prefix(run)}spec/"):
-        document = stage.store.get(entry.key).decode()
-        if _FLEET.search(document):
-            found = expand(document, environment, entry.key)
+    for number, kind, _ in documents.outlines(stage, run):
+        if kind == Fleet.kind:
+            key = layout.spec(run, number)
+            found = expand(stage.store.get(key).decode(), environment, key)
             if isinstance(found, Fleet):
                 return found
     return Fleet()
+
+
+def _texts(stage: Stage, run: str) -> Iterable[str]:
+    for entry in stage.store.list(f"{layout.run_prefix(run)}spec/"):
+        yield stage.store.get(entry.key).decode()

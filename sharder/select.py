@@ -7,7 +7,7 @@ skipped table takes its whole subtree with it; every pattern must match somethin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from contracts.errors import InputError
@@ -52,8 +52,43 @@ def select(
     found = tuple(Tree(tables) for tables in kept if tables)
     if not found:
         message = f"source '{source.name}': `skip_tables` leaves none of the {len(names)} tables"
-        raise _error(document, message, "", ("spec", "skip_tables"))
+        raise _error(document, message, "leave a pattern out", ("spec", "skip_tables"))
     return found
+
+
+def surprises(source: Source, tables: Sequence[Table], document: SpecDocument) -> Iterator[str]:
+    """Warnings where a table is read, or left out, that the patterns do not show. After `select`."""
+    names = [t.name for t in tables]
+    parents = {t.name: t.parent for t in tables}
+    chosen = _matched(source, "tables", source.tables, names, document)
+    skipped = _matched(source, "skip_tables", source.skip_tables, names, document)
+    told: set[str] = set()
+    for i, pattern in enumerate(source.tables):
+        match = matcher(pattern)
+        for name in filter(match, names):
+            line = [name, *_line(name, parents)]
+            place = ("spec", "tables", i)
+            if gone := [table for table in line if table in skipped]:
+                if name == pattern:
+                    why = "it" if gone[0] == name else f"its parent '{gone[0]}'"
+                    message = f"'{name}' is left out, since `skip_tables` names {why}"
+                    yield document.warning(message, place)
+                continue
+            extra = [table for table in line[1:] if table not in chosen and table not in told]
+            if extra:
+                told.update(extra)
+                message = (
+                    f"'{name}' brings its parent: {', '.join(extra)} is read, and written, too"
+                )
+                yield document.warning(message, place)
+
+
+def _line(name: str, parents: dict[str, str | None]) -> Iterator[str]:
+    """A table's parent, the parent's parent, and so on."""
+    above = parents[name]
+    while above is not None and above in parents:
+        yield above
+        above = parents[above]
 
 
 def _kept(

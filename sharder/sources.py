@@ -1,6 +1,7 @@
 """The sources of a spec, opened in the submitter for as long as the run needs them.
 
-They stay open until the round is closed: some hold a snapshot that their slices are read from.
+They stay open until the round is closed: some hold a snapshot that their slices are read from. If the
+submitter leaves the run to a watch they are told so, and cut without one.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ from worker.sources.base import Context, Source
 
 
 @contextmanager
-def opened(loaded: LoadedSpec, chosen: Sequence[SourceSpec]) -> Iterator[Mapping[str, Source]]:
-    """Name → source. Raises what a source raises when it cannot be opened, without secrets."""
+def opened(
+    loaded: LoadedSpec, chosen: Sequence[SourceSpec], *, stay: bool = True
+) -> Iterator[Mapping[str, Source]]:
+    """Name → source. `stay`: until the round is closed. Raises what a source raises when it cannot be opened, without secrets."""
     with ExitStack() as stack:
         found: dict[str, Source] = {}
         for spec in chosen:
             limits = loaded.spec.fleet.sources.get(spec.name, SourceLimits())
             document = loaded.document("source", spec.name)
-            found[spec.name] = _open(document, spec, limits)
+            found[spec.name] = _open(document, spec, limits, stays=stay)
             stack.callback(found[spec.name].close)
         yield found
 
 
-def _open(document: SpecDocument, spec: SourceSpec, limits: SourceLimits) -> Source:
+def _open(document: SpecDocument, spec: SourceSpec, limits: SourceLimits, *, stays: bool) -> Source:
     context = Context(
         name=spec.name,
         now=lambda: datetime.now(UTC),
@@ -41,6 +44,7 @@ def _open(document: SpecDocument, spec: SourceSpec, limits: SourceLimits) -> Sou
         deterministic_cq_id=spec.deterministic_cq_id,
         rate_per_s=limits.rate_limit,
         max_clients_in_flight=limits.max_clients_in_flight,
+        stays=stays,
     )
     with masked(document):
         return registry.open_source(

@@ -13,7 +13,7 @@ from contracts.errors import InputError
 from contracts.plan import Plan
 from contracts.stage import Stage
 from contracts.summary import Summary
-from sharder import lease, text
+from sharder import conclude, lease, text
 from sharder.drive import cancelled
 
 State = Literal["unplanned", "running", "interrupted", "closed"]
@@ -74,11 +74,17 @@ def pairs(plan: Plan) -> list[tuple[str, str]]:
     return [(s.name, d) for s in plan.sources for d in s.destinations]
 
 
+def leases(stage: Stage, plan: Plan) -> lease.Leases:
+    """Those that whoever works on the plan holds; not taken yet."""
+    part, sync_id = plan.part, plan.sync_id
+    return lease.Leases(stage.store, plan.run, pairs(plan), part=part, sync_id=sync_id)
+
+
 def holder(stage: Stage, plan: Plan) -> lease.Lease | None:
     """The lease of somebody who is alive and at work on this run."""
     now, host = datetime.now(UTC), socket.gethostname()
     for source, destination in pairs(plan):
-        held = lease.read(stage.store, source, destination)
+        held = lease.read(stage.store, source, destination, plan.part)
         if held and held.run == plan.run and lease.alive(held, now, host):
             return held
     return None
@@ -90,6 +96,7 @@ def status(stage: Stage, run: str) -> Status:
     if not rounds:
         return Status(run, 0, "unplanned")
     plan, summary = stage.plan(run, rounds[-1]), stage.summary(run, rounds[-1])
+    summary = conclude.told(stage, plan, summary) if summary else None
     held = None if summary else holder(stage, plan)
     suffix = f"/{plan.round}.json"
     return Status(

@@ -1,7 +1,7 @@
 """What a round did, added up from its commits and receipts, each taken in once and then forgotten.
 
 Memory is that of the tables and of the kinds of problem, never of the cells: of a group of cells that
-did not end ok only the number, one message and ten clients are kept.
+did not end ok only the number, one message and ten clients are kept, of clients the worst.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from contracts.commit import Cell, Commit, Outcome
 from contracts.errors import Exit
 from contracts.plan import Plan, Shard
 from contracts.receipt import Receipt
-from contracts.summary import CellCounts, DestinationSummary, Problem, Summary, TableSummary
+from contracts.summary import (
+    CellCounts,
+    DestinationSummary,
+    LoadedSummary,
+    MemberSummary,
+    Problem,
+    Summary,
+    TableSummary,
+)
+from sharder.worst import Worst
 
 EXAMPLES = 10  # clients named per group of cells that did not end ok
 FORGOTTEN = "the commit does not say how this cell ended"
@@ -54,6 +63,25 @@ class Totals:
         setattr(self, outcome, getattr(self, outcome) + cells)
 
 
+@dataclass
+class Member:
+    """Of one table of a tree."""
+
+    ok: int = 0
+    failed: int = 0
+    skipped: int = 0
+    lost: int = 0
+    rows: int = 0
+
+    @property
+    def counts(self) -> CellCounts:
+        return CellCounts(ok=self.ok, failed=self.failed, skipped=self.skipped)
+
+    def count(self, cell: Cell, cells: int) -> None:
+        setattr(self, cell.outcome, getattr(self, cell.outcome) + cells)
+        self.lost += cells if cell.reason == "lost" else 0
+
+
 class Tally:
     """The sums of one round."""
 
@@ -62,6 +90,10 @@ class Tally:
         self.tables = {
             (t.source, t.name): Totals(cells=t.cells, expected_s=t.cost_s) for t in plan.tables
         }
+        self.members = {
+            (t.source, t.name): {name: Member() for name in t.selected} for t in plan.tables
+        }
+        self._worst = Worst()
         self._groups: dict[tuple[str, str, str, str], _Group] = {}
         self._slices: dict[tuple[str, str, str], tuple[int, Cell]] = {}
         self._receipts: dict[tuple[str, str, str], Receipt] = {}
@@ -74,8 +106,17 @@ class Tally:
         totals.seconds += (commit.ended - commit.started).total_seconds()
         totals.done_s += shard.cost_s
         selected = self._plan.table(shard.source, shard.table).selected
+        members, ok = self.members[shard.source, shard.table], 0
         for cell in commit.cells:
-            self._cell(shard, cell)
+            member = members.get(cell.table) or self._member(shard, cell)
+            member.rows += cell.rows
+            # Of millions of cells nearly all end here.
+            if cell.outcome == "ok" and not shard.slice:
+                member.ok += 1
+                ok += 1
+            else:
+                self._cell(shard, cell)
+        totals.ok += ok
         if commit.verdict:
             self._verdict(shard, commit.verdict, selected, clients)
         elif forgotten := shard.cells * len(selected) - len(commit.cells):
@@ -106,12 +147,18 @@ class Tally:
 
     def _end(self, shard: Shard, cell: Cell, cells: int, clients: Sequence[str]) -> None:
         self.tables[shard.source, shard.table].count(cell.outcome, cells)
+        self._member(shard, cell).count(cell, cells)
+        for client in clients:
+            self._worst.add(shard.source, client, cell.outcome, cell.reason or "failed")
         if cell.outcome == "ok":
             return
         key = (shard.source, cell.table, cell.outcome, cell.reason or "failed")
         group = self._groups.setdefault(key, _Group(message=cell.message))
         group.cells += cells
         group.clients += clients[: EXAMPLES - len(group.clients)]
+
+    def _member(self, shard: Shard, cell: Cell) -> Member:
+        return self.members[shard.source, shard.table].setdefault(cell.table, Member())
 
     def load(self, receipt: Receipt) -> None:
         self._receipts[receipt.destination, receipt.source, receipt.table] = receipt
@@ -130,8 +177,21 @@ class Tally:
         """Receipts taken in."""
         return len(self._receipts)
 
+    def _of_this_round(self, receipt: Receipt) -> Receipt:
+        """A load counts the cells of all rounds; one of this round alone brought what ended ok in it."""
+        if receipt.rounds != (self._plan.round,):
+            return receipt
+        ok = self.tables[receipt.source, receipt.table].ok
+        return receipt.model_copy(update={"cells_ok": ok})
+
     def summary(
-        self, *, ended: datetime, lost: int, cancelled: str, warnings: tuple[str, ...] = ()
+        self,
+        *,
+        ended: datetime,
+        lost: int,
+        cancelled: str,
+        warnings: tuple[str, ...] = (),
+        release: str = "",
     ) -> Summary:
         receipts = self._receipts.values()
         cells = Totals()
@@ -148,12 +208,12 @@ class Tally:
             sync_time=self._plan.sync_time,
             started=self._plan.created,
             ended=ended,
-            exit_code=exit_code(cells.counts, list(receipts)),
+            exit_code=exit_code(cells.counts, [self._of_this_round(r) for r in receipts]),
             cells=cells.counts,
             tables=tuple(
                 TableSummary(
                     source=source, table=table, cells=t.counts, rows=t.rows, bytes=t.bytes,
-                    seconds=round(t.seconds, 3),
+                    seconds=round(t.seconds, 3), members=_members(self.members[source, table]),
                 )
                 for (source, table), t in self.tables.items()
             ),
@@ -171,7 +231,17 @@ class Tally:
             warnings=tuple(dict.fromkeys(noted)),
             cancelled=cancelled,
             rows_per_destination=per_destination,
+            release=release,
+            clients=self._worst.shown(),
+            clients_not_ok=len(self._worst),
         )  # fmt: skip
+
+
+def _members(found: Mapping[str, Member]) -> tuple[MemberSummary, ...]:
+    return tuple(
+        MemberSummary(table=name, cells=m.counts, rows=m.rows, lost=m.lost)
+        for name, m in found.items()
+    )
 
 
 def _destination(receipt: Receipt) -> DestinationSummary:
@@ -183,7 +253,26 @@ def _destination(receipt: Receipt) -> DestinationSummary:
         stale=sum(t.stale for t in receipt.tables),
         guarantee=receipt.guarantee,
         error=receipt.error or ("failed" if receipt.outcome == "failed" else ""),
+        seconds=round((receipt.ended - receipt.started).total_seconds(), 3),
+        duplicates=sum(t.duplicates for t in receipt.tables),
+        cells=CellCounts(
+            ok=receipt.cells_ok, failed=receipt.cells_failed, skipped=receipt.cells_skipped
+        ),
+        warnings=len(receipt.warnings),
+        members=tuple(
+            LoadedSummary(
+                table=t.table, published=t.published, duplicates=t.duplicates, stale=t.stale
+            )
+            for t in receipt.tables
+        ),
     )
+
+
+def release() -> str:
+    """The version of this program."""
+    from importlib.metadata import version
+
+    return version("sharder")
 
 
 def exit_code(cells: CellCounts, receipts: Sequence[Receipt]) -> Exit:

@@ -28,7 +28,7 @@ class _Tended:
     def __init__(self, here: Place, plan: Plan, report: Report) -> None:
         self.run = plan.run
         self._report = report
-        self._leases = Leases(here.stage.store, plan.run, status.pairs(plan))
+        self._leases = status.leases(here.stage, plan)
         self._leases.take()
         self._drive: Drive = run.watcher(here, plan, report)
 

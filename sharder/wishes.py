@@ -9,18 +9,23 @@ from datetime import UTC, datetime
 from contracts import settings
 from contracts.errors import InputError
 from contracts.settings import Settings
+from sharder.deal import Part
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """Empty means that spec and environment decide. `deadline` is in seconds."""
+    """Empty means that spec and environment decide. `deadline` is in seconds; `part` is `--shard`."""
 
     stage: str = ""
     broker: str = ""
     workers: int | None = None
     deadline: float | None = None
-    full_refresh: bool = False
+    full_refresh: tuple[str, ...] = ()
+    migrate: bool = True
+    part: Part | None = None
     run_id: str = ""
+    summary_location: str = ""
+    tables_metrics_location: str = ""
     detach: bool = False
     sources: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pytest_socket import socket_allow_hosts
 
-from tests.fakes.servers import S3, Postgres, Redis, running
+from tests.fakes.servers import S3, Azurite, Gcs, Postgres, Redis, running
 
 settings.register_profile(
     "sharder",
@@ -83,3 +83,45 @@ def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
 def s3_url(s3: S3) -> str:
     """A fresh bucket and a prefix in it."""
     return f"s3://{s3.create()}/stage"
+
+
+@pytest.fixture(scope="session")
+def azurite_server() -> Iterator[Azurite]:
+    yield from running(Azurite)
+
+
+@pytest.fixture
+def azurite(azurite_server: Azurite, monkeypatch: pytest.MonkeyPatch) -> Azurite:
+    """The emulator of Azure Blob Storage, with the environment that leads there."""
+    for name in [name for name in os.environ if name.startswith(("AZURE_", "IDENTITY_"))]:
+        monkeypatch.delenv(name)
+    for name, value in azurite_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return azurite_server
+
+
+@pytest.fixture
+def azure_url(azurite: Azurite) -> str:
+    """A fresh container and a prefix in it."""
+    return f"az://{azurite.account}/{azurite.create()}/stage"
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[Gcs]:
+    yield from running(Gcs)
+
+
+@pytest.fixture
+def gcs(gcs_server: Gcs, monkeypatch: pytest.MonkeyPatch) -> Gcs:
+    """The GCS server, with the environment that leads there."""
+    for name in [name for name in os.environ if name.startswith("GOOGLE_")]:
+        monkeypatch.delenv(name)
+    for name, value in gcs_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return gcs_server
+
+
+@pytest.fixture
+def gcs_url(gcs: Gcs) -> str:
+    """A fresh bucket and a prefix in it."""
+    return f"gs://{gcs.create()}/stage"

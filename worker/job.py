@@ -74,7 +74,7 @@ class Job:
         """
         for destination in self.plan.destinations:
             if self.source.name in destination.holds_state_of:
-                if self.source.name in self.plan.full_refresh:
+                if self.plan.refreshes(self.table):
                     return self._refreshed(stage, destination.name)
                 found = stage.cursors(self.plan.run, destination.name)
                 return found.cursors.get(self.source.name, {}) if found else {}

@@ -21,9 +21,10 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from contracts.commit import Part
+from contracts.stagefile.encoders import STAGE, Encoder, MakeEncoder
+from contracts.stagefile.sink import Sink
 from contracts.store import Store, Upload
 from contracts.table import Table
-from worker.formats import ENCODERS, Encoder, Sink
 
 BUDGET_BYTES = 96 << 20  # of one process: waiting rows, and what open uploads hold
 ROW_GROUP_BYTES = 16 << 20  # of Arrow memory
@@ -89,7 +90,7 @@ class Writer:
         row_group_bytes: int = ROW_GROUP_BYTES,
     ) -> None:
         self._store = store
-        self._encoder = ENCODERS[format_]
+        self._encoder = STAGE[format_]
         self._part_bytes = part_bytes
         # A part of n bytes needs no more than about n bytes of rows, which the encoder shrinks.
         self._group_bytes = min(row_group_bytes, max(part_bytes, 64 << 10))
@@ -152,7 +153,7 @@ class _TableWriter:
         self,
         table: Table,
         store: Store,
-        encoder: Callable[[Sink, pa.Schema], Encoder],
+        encoder: MakeEncoder,
         part_bytes: int,
         group_bytes: int,
         key: Callable[[str, int], str],

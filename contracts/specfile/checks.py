@@ -1,4 +1,4 @@
-"""Rules that hold between the documents of a spec, and the fields that CloudQuery reads surprisingly."""
+"""Rules that hold between the documents of a spec."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from contracts.errors import InputError
 from contracts.spec import Destination, Fleet, Plugin, Source, Transformer
 from contracts.specfile.document import SpecDocument
 from contracts.specfile.origin import nearest
-
-_HUB = frozenset({"cloudquery", "github"})
-_PLATFORM = "platform"  # CloudQuery adds this destination by itself
+from contracts.specfile.surprises import surprises
 
 
 def check(documents: Sequence[SpecDocument], *, relaxed: bool) -> list[str]:
@@ -23,15 +21,17 @@ def check(documents: Sequence[SpecDocument], *, relaxed: bool) -> list[str]:
     _unique(documents)
     warnings = [w for d in documents for w in d.warnings]
     for document in documents:
-        warnings += _plugin(document)
-        if isinstance(document.model, Source):
-            warnings += _source(document, document.model, documents, relaxed=relaxed)
+        warnings += surprises(document)
+        if isinstance(document.model, Source) and not relaxed:
+            warnings += _source(document, document.model, documents)
         elif isinstance(document.model, Destination):
-            _destination(document, document.model, documents)
+            warnings += _destination(document, document.model, documents)
         elif isinstance(document.model, Fleet):
             warnings += _fleet(document, document.model, documents)
     if not relaxed:
         _one_version(documents)
+        warnings += _shared_cursors(documents)
+        warnings += _unused(documents)
     return warnings
 
 
@@ -43,7 +43,8 @@ def _complete(documents: Sequence[SpecDocument], *, relaxed: bool) -> None:
     sources, destinations = _names(documents, Source), _names(documents, Destination)
     files = ", ".join(dict.fromkeys(d.file for d in documents))
     if relaxed and not sources and not destinations:
-        raise InputError("the spec has neither a source nor a destination", where=files)
+        hint = "add a document with `kind: source` or `kind: destination`"
+        raise InputError("the spec has neither a source nor a destination", hint, files)
     if not relaxed and not sources:
         raise InputError("the spec has no source", "add a document with `kind: source`", files)
     if not relaxed and not destinations:
@@ -64,41 +65,15 @@ def _unique(documents: Sequence[SpecDocument]) -> None:
         raise document.error(message, "names are unique per kind over all files", ("spec", "name"))
 
 
-def _plugin(document: SpecDocument) -> Iterator[str]:
-    model = document.model
-    if not isinstance(model, Plugin):
-        return
-    # A missing version is accepted, unlike by CloudQuery: our own plugins come with the release.
-    if model.registry in _HUB and model.version and not model.version.startswith("v"):
-        hint = f"write version: v{model.version}"
-        message = f"the version of {document.what} must start with v"
-        raise document.error(message, hint, ("spec", "version"))
-    if model.registry == "github":
-        yield document.warning(
-            "`registry: github` is deprecated; write cloudquery", ("spec", "registry")
-        )
-
-
 def _source(
-    document: SpecDocument, source: Source, documents: Sequence[SpecDocument], *, relaxed: bool
+    document: SpecDocument, source: Source, documents: Sequence[SpecDocument]
 ) -> Iterator[str]:
-    if "*" in source.tables and len(source.tables) > 1:
-        yield document.warning("'*' selects every table; the other patterns add none", _TABLES)
-    explicit = "skip_dependent_tables" in source.model_fields_set and source.skip_dependent_tables
-    if explicit and any("*" in pattern for pattern in source.tables):
-        message = "`skip_dependent_tables: true` does not keep out child tables that a `*` matches"
-        yield document.warning(message, ("spec", "skip_dependent_tables"))
-    if relaxed:
-        return
     declared = _names(documents, Destination)
     for i, name in enumerate(source.destinations):
         if name not in declared:
             raise _undeclared(document, "destination", name, declared, ("spec", "destinations", i))
     if source.backend_options:
         yield from _backend(document, source, declared)
-
-
-_TABLES = ("spec", "tables")
 
 
 def _backend(document: SpecDocument, source: Source, declared: Sequence[str]) -> Iterator[str]:
@@ -129,14 +104,14 @@ def _undeclared(
 ) -> InputError:
     near = nearest(name, declared)
     hint = f"did you mean '{near}'?" if near else f"add a document with `kind: {kind}`"
-    if kind == "destination" and name == _PLATFORM:
-        hint = "CloudQuery's own platform is not supported; name a destination of this spec"
+    if not name:
+        hint = "remove the empty entry"
     return document.error(f"{document.what} names the unknown {kind} '{name}'", hint, path)
 
 
 def _destination(
     document: SpecDocument, destination: Destination, documents: Sequence[SpecDocument]
-) -> None:
+) -> Iterator[str]:
     declared = _names(documents, Transformer)
     for i, name in enumerate(destination.transformers):
         if name not in declared:
@@ -146,6 +121,13 @@ def _destination(
         message = f"`sync_group_id` cannot go with overwrite-delete-stale{default}"
         hint = "write write_mode: append, or overwrite"
         raise document.error(message, hint, ("spec", "sync_group_id"))
+    order = [name for name in declared if name in destination.transformers]
+    if order != list(destination.transformers):
+        message = (
+            f"transformers run in the order of their documents, here {', '.join(order)};"
+            " CloudQuery's migrate takes the order of this list: make them equal"
+        )
+        yield document.warning(message, ("spec", "transformers"))
 
 
 def _fleet(
@@ -162,7 +144,8 @@ def _fleet(
 def _one_version(documents: Sequence[SpecDocument]) -> None:
     """Sources of one plugin that write to the same destination must be of one version."""
     sources = [(d, d.model) for d in documents if isinstance(d.model, Source)]
-    by_path = sorted(sources, key=lambda pair: (pair[1].registry, pair[1].path))
+    versioned = [pair for pair in sources if pair[1].registry in {"cloudquery", "github"}]
+    by_path = sorted(versioned, key=lambda pair: (pair[1].registry, pair[1].path))
     for _, group in groupby(by_path, key=lambda pair: (pair[1].registry, pair[1].path)):
         (_, first), *others = group
         for document, model in others:
@@ -174,3 +157,37 @@ def _one_version(documents: Sequence[SpecDocument]) -> None:
                 )
                 hint = f"{first.version} and {model.version}: make them equal"
                 raise document.error(message, hint, ("spec", "version"))
+
+
+def _shared_cursors(documents: Sequence[SpecDocument]) -> Iterator[str]:
+    """CloudQuery's cursors carry no source name: two sources of one plugin would overwrite each other's."""
+    first: dict[tuple[str, str, str], str] = {}
+    for document in documents:
+        source = document.model
+        if not isinstance(source, Source) or not (options := source.backend_options):
+            continue
+        key = (source.path, options.destination, options.table_name.lower())
+        earlier = first.setdefault(key, source.name)
+        if earlier != source.name:
+            message = (
+                f"the sources '{earlier}' and '{source.name}' keep their cursors in the same table,"
+                " where CloudQuery mixes them up; give each a `table_name` of its own"
+            )
+            yield document.warning(message, ("spec", "backend_options", "table_name"))
+
+
+def _unused(documents: Sequence[SpecDocument]) -> Iterator[str]:
+    """Destinations and transformers that nobody names."""
+    sources = [d.model for d in documents if isinstance(d.model, Source)]
+    named = {name for source in sources for name in source.destinations}
+    named |= {s.backend_options.destination for s in sources if s.backend_options}
+    used = {t for d in documents if isinstance(d.model, Destination) for t in d.model.transformers}
+    for document in documents:
+        if isinstance(document.model, Destination) and document.name not in named:
+            message = f"no source names the destination '{document.name}', so that it gets no rows"
+            yield document.warning(message, ("spec", "name"))
+        elif isinstance(document.model, Transformer) and document.name not in used:
+            message = (
+                f"no destination names the transformer '{document.name}', so that it never runs"
+            )
+            yield document.warning(message, ("spec", "name"))

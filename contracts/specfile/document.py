@@ -11,9 +11,10 @@ from contracts.errors import InputError
 from contracts.spec import Destination, Fleet, Source, Transformer
 from contracts.specfile import yaml11
 from contracts.specfile.origin import Origin, nearest
-from contracts.specfile.split import Section, blank_comments, comments
+from contracts.specfile.pasted import VARIABLE, Expanded, broken_by, surprises
+from contracts.specfile.split import Section, alone, blank_comments, comments
 from contracts.specfile.validate import Path, validate
-from contracts.specfile.variables import VARIABLE, Expanded, Resolve, Variables, leave_all, unset
+from contracts.specfile.variables import Resolve, Variables, leave_all, unset
 
 AnyModel = Source | Destination | Transformer | Fleet
 
@@ -26,6 +27,20 @@ MODELS: dict[str, type[AnyModel]] = {
 # Expanded by the loader; the submitter need not have their credentials.
 _LENIENT = frozenset({"destination", "transformer"})
 _OPTIONS: Path = ("spec", "spec")
+# What to write instead, by a part of the YAML library's message.
+_HINTS = {
+    "<document start>": "write `---` on a line of its own before it",
+    "cannot start any token": "quote the value, and indent with blanks, never with tabs",
+    "could not find expected ':'": "write `key: value`; a text of several lines needs `|` and an indent",
+    "mapping values are not allowed": "indent the key as its neighbours are, or quote a value that holds `: `",
+    "did not find expected key": "indent the key as its neighbours are, and close quotes and brackets",
+    "did not find expected ',' or": "close the bracket, and put commas between its entries",
+    "did not find expected '-' indicator": "indent every `-` of a list alike",
+    "unexpected end of stream": "close the quotes",
+    "the tag '": "leave the tag out",
+    "is not allowed in YAML": "remove it, or write it as an escape in double quotes",
+    "is not defined above": "write `&NAME` at the value that it stands for",
+}
 # Values that go to the stage as they were written, since their variables may hold secrets.
 _PRIVATE: tuple[Path, ...] = (
     _OPTIONS,
@@ -137,7 +152,9 @@ def _stage_text(document: SpecDocument, blanked: str) -> str:
     changes = [(start, stop, "") for start, stop in _cuts(document.origin.text)]
     for match in VARIABLE.finditer(blanked):
         value = pasted.get(match.start(), "")
-        kept = "${" in value or any(match.start() in extent for extent in private)
+        # Together with what stands beside it, the value must not make a variable of its own.
+        looks = "${" in value or value.startswith("{") or value.endswith("$")
+        kept = looks or any(match.start() in extent for extent in private)
         if match[1].startswith("time:") or not kept:
             changes.append((*match.span(), value))
     text: list[str] = []
@@ -149,8 +166,11 @@ def _stage_text(document: SpecDocument, blanked: str) -> str:
 
 
 def _cuts(text: str) -> Iterator[tuple[int, int]]:
-    """Comments, with the blanks before them."""
+    """Comments, with the blanks before them; of a line that is nothing else the `#` stays."""
     for comment, stop in comments(text):
+        if alone(text, comment):
+            yield comment + 1, stop
+            continue
         start = comment
         while start and text[start - 1] in " \t":
             start -= 1
@@ -174,7 +194,8 @@ def outline(text: str, where: str) -> tuple[str, dict[str, Any]]:
     Raises InputError.
     """
     origin = Origin(where, 1, text)
-    kind, body = _outer(_parsed(origin, leave_all(blank_comments(text))))
+    blanked = blank_comments(text)
+    kind, body = _outer(_parsed(origin, leave_all(blanked), blanked))
     return kind, {key.lower(): value for key, value in (body or {}).items()}
 
 
@@ -187,27 +208,40 @@ def _read(
     warnings: tuple[str, ...],
 ) -> SpecDocument:
     expanded = variables.expand(blanked, origin)
-    partial = _parsed(origin, expanded)
+    partial = _parsed(origin, expanded, blanked)
     parsed = partial.parsed
     kind, body = _outer(partial)
     _refuse_unset(kind, partial)
     # Empty values are Go's zero values, which the model's own rules then judge.
     model = validate(MODELS[kind], body, partial, ("spec",), _called(kind, body))
-    surprises = ((expanded.masked(text), expanded.origin(at)) for text, at in parsed.warnings)
-    notes = [*warnings, *(origin.warning(text, at) for text, at in surprises)]
+    found = sorted(
+        [
+            *surprises(blanked, expanded, variables.environment),
+            *((expanded.masked(text), expanded.origin(at)) for text, at in parsed.warnings),
+        ],
+        key=lambda note: note[1],
+    )
+    if "kind" not in {key.lower() for key in parsed.value}:
+        at = _offset(parsed, expanded, (), key=False)
+        found.insert(0, ("a document without `kind` is read as a source: write kind: source", at))
+    notes = [*warnings, *(origin.warning(text, at) for text, at in found)]
     return SpecDocument(
         kind, origin.file, origin.line, number, text, model, origin, expanded, parsed, tuple(notes)
     )
 
 
-def _parsed(origin: Origin, expanded: Expanded) -> _Partial:
+def _parsed(origin: Origin, expanded: Expanded, blanked: str) -> _Partial:
     try:
         parsed = yaml11.parse(expanded.text)
     except yaml11.YamlError as error:
         if expanded.left:  # it may be the missing value that breaks the text
             raise unset(*expanded.left[0], origin) from error
         message = expanded.masked(error.message)
-        raise origin.error(message, "", expanded.origin(error.offset)) from error
+        hint, at = broken_by(blanked, expanded, error.offset) or (
+            next((hint for part, hint in _HINTS.items() if part in message), ""),
+            expanded.origin(error.offset),
+        )
+        raise origin.error(message, hint, at) from error
     parsed.value = _restored(parsed.value, expanded)
     return _Partial(origin, expanded, parsed)
 
@@ -217,7 +251,7 @@ def _outer(partial: _Partial) -> tuple[str, Any]:
     document = partial.parsed.value
     if not isinstance(document, dict):
         message = "a document must be a mapping with `kind` and `spec`"
-        raise partial.error(message, "", ())
+        raise partial.error(message, "write `kind: source` and `spec:` on lines of their own", ())
     found: dict[str, Any] = {}
     for key, value in document.items():
         if key.lower() not in {"kind", "spec"}:
@@ -226,13 +260,15 @@ def _outer(partial: _Partial) -> tuple[str, Any]:
             raise partial.error(f"unknown key '{key}' beside kind and spec", hint, (key,), key=True)
         found[key.lower()] = value
     kind = found.get("kind") or "source"
-    if kind not in MODELS:
-        near = nearest(str(kind), MODELS)
+    if not isinstance(kind, str) or kind not in MODELS:
+        shown = kind if isinstance(kind, str | int | float) else "…"
+        near = nearest(str(shown), MODELS)
         hint = f"did you mean '{near}'?" if near else f"known kinds: {', '.join(MODELS)}"
-        raise partial.error(f"unknown kind '{kind}'", hint, ("kind",))
+        raise partial.error(f"unknown kind '{shown}'", hint, ("kind",))
     body = found.get("spec")
     if not isinstance(body, dict | None):
-        raise partial.error("`spec` must be a mapping", "", ("spec",))
+        hint = "write `key: value` lines below it"
+        raise partial.error("`spec` must be a mapping", hint, ("spec",))
     return kind, body
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from contracts.errors import InputError
 from contracts.spec import Destination, Fleet, Source, Spec, Transformer
+from contracts.specfile.amend import amended
 from contracts.specfile.checks import check
 from contracts.specfile.document import AnyModel, SpecDocument, read, read_document
 from contracts.specfile.secrets import resolver
@@ -54,7 +55,7 @@ def load(
     if not found:
         hint = "write at least one source and one destination"
         raise InputError("the spec is empty", hint, where=", ".join(map(str, paths)))
-    documents = tuple(read_document(section, environment, now) for section in found)
+    documents = amended([read_document(section, environment, now) for section in found])
     warnings = check(documents, relaxed=relaxed)
     models = [d.model for d in documents]
     spec = Spec(

@@ -15,8 +15,10 @@ from contracts.errors import InputError
 
 _SECRET_LINE = re.compile(
     r"(?i)([\"']?[\w-]*(?:pass|pwd|secret|token|api_?key|private|connection|credential|dsn)[\w-]*"
-    r"[\"']?\s*:\s*)(?!\$\{[^}]*\}\s*$)\S.*"
+    r"[\"']?\s*:\s*)(?!(?:\$\{[^}]*\}|[\"']?@@plugins\.[\w.-]+[\"']?)\s*$)\S.*"
 )
+_MEANT = re.compile(r"^did you mean '([^']*)'")
+_ANY_LINE = re.compile(r"([\w-]+[\"']?\s*:\s*)\S.*")
 _USERINFO = re.compile(r"://[^/\s]*@")
 _LONGEST = 120  # characters of a line that an error shows
 
@@ -53,6 +55,10 @@ class Origin:
         """An InputError at this place which ends with the line it speaks of."""
         number, _ = self.position(offset)
         shown = self.shown(offset)
+        if (meant := _MEANT.match(hint)) and _SECRET_LINE.match(f"{meant[1]}: x"):
+            shown = _ANY_LINE.sub(
+                r"\1…", shown
+            )  # a misspelt `password` holds a password all the same
         lines = [hint] if hint else []
         lines += [f"{number:>5} | {shown}"] if shown.strip() else []
         return InputError(message, "\n  ".join(lines), self.where(offset))

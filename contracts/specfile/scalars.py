@@ -38,8 +38,17 @@ def scalar(text: str) -> tuple[Any, str]:
         value = _float(plain)
     if value is None:
         return text, ""
-    octal = re.fullmatch(r"[-+]?0[0-9]+", plain) is not None
-    return value, f"{text} is read as the number {value}: quote it if it is a text" if octal else ""
+    return value, _surprise(text, plain, value)
+
+
+def _surprise(text: str, plain: str, value: float) -> str:
+    """The warning for a number that does not say what it was written as."""
+    digits = plain.lstrip("+-")
+    octal = len(digits) > 1 and digits[0] == "0" and digits.isdecimal()
+    cut = digits.isdecimal() and isinstance(value, float)  # beyond 64 bits
+    if not octal and not cut:
+        return ""
+    return f"{text} is read as the number {value}: quote it if it is a text"
 
 
 def _float(plain: str) -> int | float | None:

@@ -16,9 +16,10 @@ from urllib.parse import quote, unquote
 from contracts.errors import InputError
 from contracts.specfile import yaml11
 from contracts.specfile.origin import Origin
+from contracts.specfile.pasted import VARIABLE, Expanded
 from contracts.specfile.scalars import quoted
 from contracts.specfile.split import blank_comments, read_text, sections
-from contracts.specfile.variables import VARIABLE, Expanded, Resolve, Variables, unset
+from contracts.specfile.variables import Resolve, Variables, unset
 
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
 _SWAPPED = "\ue002"  # of a private-use block: plain text anywhere in YAML

@@ -42,7 +42,8 @@ def files(paths: Sequence[str | Path]) -> list[Path]:
         if path.is_dir():
             names = sorted(p for p in path.iterdir() if _is_spec(p))
             if not names:
-                raise InputError(f"the directory {path} holds no .yml or .yaml file")
+                hint = "put the spec there, or name its file"
+                raise InputError(f"the directory {path} holds no .yml or .yaml file", hint)
             found += names
         elif path.exists():
             found.append(path)
@@ -62,7 +63,10 @@ def read_text(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError("the file is not UTF-8 text", where=str(path)) from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        column = error.start - error.object.rfind(b"\n", 0, error.start)
+        hint = "save it as UTF-8"
+        raise InputError("the file is not UTF-8 text", hint, f"{path}:{line}:{column}") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise InputError(f"the file cannot be read: {reason}", where=str(path)) from error
@@ -77,7 +81,7 @@ def sections(text: str, file: str, line: int = 1) -> Iterator[Section]:
         stop = match.start() if match else len(text)
         section = text[start:stop]
         blanked = blank_comments(section)
-        if blanked.strip():
+        if blanked.replace("#", "").strip():
             yield Section(
                 Origin(file, line + text.count("\n", 0, start), section), number, blanked, warnings
             )
@@ -94,13 +98,22 @@ def _lost(origin: Origin, match: re.Match[str]) -> tuple[str, ...]:
 
 
 def blank_comments(text: str) -> str:
-    """The text with every comment overwritten by blanks, so that offsets stay what they were."""
+    """The text with every comment overwritten by blanks, so that offsets stay what they were.
+
+    A line that is nothing but a comment keeps its `#`: it may be what ends a block scalar.
+    """
     parts: list[str] = []
     at = 0
     for start, stop in comments(text):
-        parts += [text[at:start], " " * (stop - start)]
+        begin = start + 1 if alone(text, start) else start
+        parts += [text[at:begin], " " * (stop - begin)]
         at = stop
     return "".join([*parts, text[at:]])
+
+
+def alone(text: str, comment: int) -> bool:
+    """Whether a comment has its line to itself."""
+    return not text[text.rfind("\n", 0, comment) + 1 : comment].strip(" \t")
 
 
 def comments(text: str) -> Iterator[tuple[int, int]]:

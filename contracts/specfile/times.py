@@ -39,7 +39,8 @@ def evaluate(expression: str, now: datetime) -> str:
         at = parse(moment.strip(), now)
         return lay_out(at, layout) if layout else rfc3339(at)
     except OverflowError as error:
-        raise ValueError(f"the time '{moment.strip()}' is out of range") from error
+        message = f"the time '{moment.strip()}' is out of range; years go from 1 to 9999"
+        raise ValueError(message) from error
 
 
 def parse(text: str, now: datetime) -> datetime:
@@ -99,6 +100,8 @@ def _relative(text: str, now: datetime) -> datetime | None:
 
 def _add_months(at: datetime, months: int) -> datetime:
     year, month = divmod(at.year * 12 + at.month - 1 + months, 12)
+    if not 1 <= year <= 9999:
+        raise OverflowError(year)
     return at.replace(year=year, month=month + 1, day=1) + timedelta(days=at.day - 1)
 
 

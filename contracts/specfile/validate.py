@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from contracts.errors import InputError
+from contracts.spec import Destination, Plugin, Source
 from contracts.specfile.origin import nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -26,6 +27,29 @@ MOVED = {
     "scheduler": "it moved into the plugin's own options, one level deeper under `spec`",
     "backend": "CloudQuery replaced it by `backend_options`",
     "backend_spec": "CloudQuery replaced it by `backend_options`",
+}
+
+
+# Fields that one kind of document has and others do not.
+_OWNERS = {
+    field: model.kind
+    for model in (Source, Destination)
+    for field in model.model_fields
+    if field not in Plugin.model_fields
+}
+# Plugins that CloudQuery publishes itself: a document of such a name lacks this path.
+_PUBLISHED = {
+    "aws", "azure", "azblob", "basic", "bigquery", "clickhouse", "duckdb", "file", "gcp", "gcs", "github",
+    "gitlab", "googleanalytics", "hackernews", "jsonflattener", "k8s", "mongodb", "mssql", "mysql", "okta",
+    "postgresql", "s3", "snowflake", "sqlite", "stripe", "xkcd",
+}  # fmt: skip
+_EXAMPLES = {
+    "name": "write a name of your own, for example name: aws",
+    "path": "write for example path: cloudquery/aws",
+    "tables": 'write for example tables: ["aws_ec2_instances"], or ["*"]',
+    "destinations": "write for example destinations: [postgresql]",
+    "table_name": "write for example table_name: cq_state",
+    "connection": 'write connection: "@@plugins.NAME.connection"',
 }
 
 
@@ -145,13 +169,17 @@ def _explain(
             known = list(_names(owner)) if owner else []
             key = str(loc[-1])
             message = f"unknown key '{key}'{within if len(loc) == 1 else f' in {dotted}'}"
-            return places.error(message, _suggest(key, known), at, key=True)
+            hint = (_belongs(model, key) if len(loc) == 1 else "") or _suggest(key, known)
+            return places.error(message, hint, at, key=True)
         case "missing":
             message = f"'{dotted}'{within} is missing"
-            return places.error(message, "", at[:-1])
+            return places.error(message, _example(model, loc, error["input"]), at[:-1])
         case "too_short" | "string_too_short":
             message = f"'{dotted}'{within} must not be empty"
-            return places.error(message, "", at)
+            return places.error(message, _example(model, loc, None), at)
+        case "bool_type" | "bool_parsing":
+            message = f"'{dotted}'{within} must be true or false"
+            return places.error(message, "write it without quotes", at)
         case "literal_error" | "enum":
             expected = str(error.get("ctx", {}).get("expected", "")).replace("'", "")
             message = f"'{dotted}'{within} must be one of {expected}"
@@ -160,11 +188,16 @@ def _explain(
         case "string_type" if isinstance(error["input"], int | float):
             message = f"'{dotted}'{within} must be a text, but YAML reads a number or boolean here"
             return places.error(message, "put the value in quotes", at)
+        case "string_type":
+            kind = "list" if isinstance(error["input"], list) else "mapping"
+            message = f"'{dotted}'{within} must be a text, but YAML reads a {kind} here"
+            return places.error(message, "put the value in quotes", at)
         case "tuple_type" | "list_type":
             message = f"'{dotted}'{within} must be a list"
             return places.error(message, "write it between brackets: […]", at)
         case "dict_type" | "mapping_type" | "model_type" | "model_attributes_type":
-            return places.error(f"'{dotted}'{within} must be a mapping", "", at)
+            message = f"'{dotted}'{within} must be a mapping"
+            return places.error(message, "write `key: value` lines below it", at)
         case _:
             reason = error["msg"].removeprefix("Value error, ")
             reason = (
@@ -176,9 +209,25 @@ def _explain(
             return places.error(message, "", at)
 
 
+def _belongs(model: type[BaseModel], key: str) -> str:
+    if not issubclass(model, Plugin):
+        return ""
+    if key.lower() in MOVED:
+        return MOVED[key.lower()]
+    owner = _OWNERS.get(key.lower())
+    return f"a {owner} has it; for one, write kind: {owner}" if owner else ""
+
+
+def _example(model: type[BaseModel], loc: Path, mapping: Any) -> str:
+    """What to write for a field that is missing or empty."""
+    key = str(loc[-1])
+    if loc == ("path",) and isinstance(mapping, Mapping) and mapping.get("name") in _PUBLISHED:
+        return f"write path: cloudquery/{mapping['name']}"
+    ours = issubclass(model, Plugin) and not (key == "name" and len(loc) > 1)
+    return _EXAMPLES.get(key, f"write {key}: …") if ours else f"write {key}: …"
+
+
 def _suggest(key: str, known: Sequence[str]) -> str:
     if near := nearest(key, known):
         return f"did you mean '{near}'?"
-    if key in MOVED:
-        return MOVED[key]
     return f"known keys: {', '.join(sorted(known))}" if known else ""

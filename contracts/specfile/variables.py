@@ -6,68 +6,20 @@ Every place of the expanded text can be traced back to the text that the user wr
 
 from __future__ import annotations
 
-import bisect
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from contracts.errors import InputError
 from contracts.specfile import times, yaml11
 from contracts.specfile.origin import Origin
+from contracts.specfile.pasted import CLOSE, OPEN, VARIABLE, Expanded, why_unset
 
-VARIABLE = re.compile(r"\$\{([^}]+)\}")
 _PEM = re.compile(r"\s*-----BEGIN [^\n]+-----\n.*-----END [^\n]+-----\s*", re.DOTALL)
-# Stands for a variable that is not set here and is left alone; of a private-use block, so that it
-# reads as plain text anywhere in YAML, also between brackets.
-_OPEN, _CLOSE = "\ue000", "\ue001"
-_LEFT = re.compile(f"{_OPEN}([0-9]{{1,6}}){_CLOSE}")
-
 Resolve = Callable[[str], str]  # the body of a `${secret:…}` → the text to paste
-
-
-@dataclass(repr=False)  # its values may be secrets
-class Expanded:
-    """A text with its variables filled in, and how it came about."""
-
-    text: str
-    starts: list[int]  # offsets in `text` at which a piece begins …
-    origins: list[tuple[int, bool]]  # … its offset in the original, and whether it was pasted
-    left: list[tuple[str, int]] = field(default_factory=list)  # unset: (variable, original offset)
-    pasted: dict[str, str] = field(
-        default_factory=dict
-    )  # value → variable, to keep it out of errors
-
-    def origin(self, offset: int) -> int:
-        """Offset in the original text; anything inside a pasted value stands where its `${` stood."""
-        at = max(bisect.bisect_right(self.starts, offset) - 1, 0)
-        start, pasted = self.origins[at]
-        return start if pasted else start + offset - self.starts[at]
-
-    def pasted_at(self) -> dict[int, str]:
-        """Offset of a variable in the original text → what was pasted for it, unless that is empty."""
-        stops = [*self.starts[1:], len(self.text)]
-        pieces = zip(self.origins, self.starts, stops, strict=True)
-        return {offset: self.text[a:b] for (offset, pasted), a, b in pieces if pasted}
-
-    def restore(self, text: str) -> str:
-        """A value as it was written where its variables were left alone."""
-
-        def written(match: re.Match[str]) -> str:
-            n = int(match[1])
-            return f"${{{self.left[n][0]}}}" if n < len(self.left) else match[0]
-
-        return _LEFT.sub(written, text)
-
-    def masked(self, text: str) -> str:
-        """The text with pasted values replaced by the variables they came from."""
-        for value, name in sorted(self.pasted.items(), key=lambda item: -len(item[0])):
-            text = text.replace(value, f"${{{name}}}")
-        for piece in sorted({p for v in self.pasted for p in _pieces(v)}, key=len, reverse=True):
-            text = text.replace(piece, "***")
-        return text
 
 
 @dataclass(frozen=True)
@@ -87,6 +39,12 @@ class Variables:
 
     def _value(self, body: str, offset: int, origin: Origin, expanded: Expanded) -> str:
         kind, colon, argument = body.partition(":")
+        if "${" in body:
+            hint = "write one variable, and set it to the whole text"
+            raise origin.error("a variable inside of a variable is not read", hint, offset)
+        if "\n" in body:
+            hint = "write ${NAME} on one line"
+            raise origin.error("the variable that begins here has no closing brace", hint, offset)
         if colon and kind == "file":
             return self._file(argument, offset, origin, expanded)
         if colon and kind == "time":
@@ -177,12 +135,12 @@ def unset(name: str, offset: int, origin: Origin) -> InputError:
         hint = "the path is taken from the working directory"
         return origin.error(f"there is no file '{name[5:]}'", hint, offset)
     message = f"the environment variable {name} is not set"
-    return origin.error(message, f"set it before the command: export {name}=…", offset)
+    return origin.error(message, why_unset(name), offset)
 
 
 def _leave(name: str, offset: int, expanded: Expanded) -> str:
     expanded.left.append((name, offset))
-    return f"{_OPEN}{len(expanded.left) - 1}{_CLOSE}"
+    return f"{OPEN}{len(expanded.left) - 1}{CLOSE}"
 
 
 def _keep_secret(value: object, name: str, expanded: Expanded) -> None:
@@ -192,13 +150,6 @@ def _keep_secret(value: object, name: str, expanded: Expanded) -> None:
             _keep_secret(inner, name, expanded)
     elif isinstance(value, str) and len(value) > 3:
         expanded.pasted[value] = name
-
-
-def _pieces(value: str) -> list[str]:
-    """Of a password with unescaped separators, alone or in a URL: drivers take a part of it for the host."""
-    found = re.search(r"://[^:/?#@]*:(.+)@", value)
-    password = found[1] if found else value if "@" in value else ""
-    return [piece for piece in re.split(r"[@/:?#]", password) if len(piece) > 3]
 
 
 def _one_line(text: str) -> str:

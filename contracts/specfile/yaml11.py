@@ -216,25 +216,29 @@ class _Builder:
 
     def _key(self, node: _Node) -> str:
         """Keys pass through JSON on CloudQuery's side, so `on:` is the key `true`."""
-        value = self._scalar(node, warn=False)
+        value = self._scalar(node)
         match value:
             case str():
                 return value
             case None:
-                return "null"
+                name = "null"
             case bool():
-                return "true" if value else "false"
+                name = "true" if value else "false"
             case _:
                 return str(value)
+        if node.value.lower() != name:
+            message = f"the key '{node.value}' is read as '{name}': quote it if it is a name"
+            self._parsed.warnings.append((message, node.start))
+        return name
 
-    def _scalar(self, node: _Node, *, warn: bool = True) -> Any:
+    def _scalar(self, node: _Node) -> Any:
         text: str = node.value
         if node.tag not in {"", "str", "int", "float", "bool", "null", "timestamp"}:
             raise YamlError(f"the tag '{node.tag}' is not supported", node.start)
         if node.tag in {"str", "timestamp"} or (not node.plain and not node.tag):
             return text
         value, warning = scalar(text)
-        if warning and warn:
+        if warning:
             self._parsed.warnings.append((warning, node.start))
         if isinstance(value, float) and not math.isfinite(value):
             raise YamlError(f"'{text}' is not a number that JSON can hold; quote it", node.start)

@@ -1,7 +1,8 @@
-"""The files of the stage, read back: part → Arrow batches in the schema that the plan froze.
+"""Files of tables: the parts of the stage in both directions, and the encoders that destinations of files share.
 
-`text` is the textual form of every Arrow value, `quoted` (CSV) and `parquet` are the two formats; each keeps
-its two directions side by side, because a difference between them would be a lost value.
+`text` is the textual form of every Arrow value; `quoted` (CSV), `parquet` and `lines` (JSON) are the formats. Those
+of the stage keep their two directions side by side, because a difference between them would be a lost value.
+`encoders` writes any of them in a dialect, `read` reads parts back in the schema that the plan froze.
 """
 
 from contracts.stagefile.read import read_part

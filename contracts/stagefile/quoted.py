@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from contracts.errors import Permanent
-from contracts.stagefile.text import from_text, to_text
+from contracts.stagefile.text import from_text, has_calendar_text, is_ticking, to_text
 
 BLOCK_BYTES = 1 << 20
 
@@ -29,6 +29,35 @@ def encode(batch: pa.RecordBatch, *, header: bool) -> pa.Buffer:
     options = pyarrow.csv.WriteOptions(include_header=header, quoting_style="all_valid")
     pyarrow.csv.write_csv(texts, sink, options)
     return sink.getvalue()
+
+
+def encode_plain(batch: pa.RecordBatch, *, header: bool, delimiter: str = ",") -> pa.Buffer:
+    """The lines of a destination: texts in quotes, numbers and times without, a null is an empty field."""
+    import pyarrow.csv
+
+    texts = pa.RecordBatch.from_arrays(
+        [c if _prints(c) else to_text(c) for c in batch.columns], names=batch.schema.names
+    )
+    sink = pa.BufferOutputStream()
+    options = pyarrow.csv.WriteOptions(
+        include_header=header, quoting_style="needed", delimiter=delimiter
+    )
+    pyarrow.csv.write_csv(texts, sink, options)
+    return sink.getvalue()
+
+
+def _prints(column: pa.Array) -> bool:
+    """Whether Arrow prints every value of the column as `to_text` does."""
+    test, type_ = pa.types, column.type
+    return bool(
+        test.is_integer(type_)
+        or test.is_boolean(type_)
+        or test.is_float32(type_)
+        or test.is_float64(type_)
+        or test.is_decimal(type_)
+        or test.is_string(type_)
+        or (is_ticking(type_) and has_calendar_text(column))
+    )
 
 
 def decode(

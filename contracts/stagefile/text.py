@@ -41,7 +41,7 @@ def to_text(array: pa.Array) -> pa.Array:
     if name := types.extension_of(type_):
         storage = array.storage
         return hex_text(storage, name) if name in {"uuid", "mac"} else storage
-    if _is_ticking(type_):
+    if is_ticking(type_):
         return _ticks_to_text(array)
     if pa.types.is_duration(type_):
         return array.view(pa.int64()).cast(pa.string())
@@ -65,7 +65,7 @@ def from_text(text: pa.Array, type_: pa.DataType) -> pa.Array:
     if name := types.extension_of(type_):
         storage = hex_value(text, name) if name in {"uuid", "mac"} else text
         return pa.ExtensionArray.from_storage(type_, storage)
-    if _is_ticking(type_):
+    if is_ticking(type_):
         return _text_to_ticks(text, type_)
     if pa.types.is_duration(type_):
         return text.cast(pa.int64()).view(type_)
@@ -99,7 +99,8 @@ def _is_binary(type_: pa.DataType) -> bool:
 # Dates, times and timestamps: integers that count units, with a calendar on top.
 
 
-def _is_ticking(type_: pa.DataType) -> bool:
+def is_ticking(type_: pa.DataType) -> bool:
+    """Whether values are dates, times of day or timestamps."""
     return bool(pa.types.is_date(type_) or pa.types.is_time(type_) or pa.types.is_timestamp(type_))
 
 
@@ -120,12 +121,18 @@ def _calendar(type_: pa.DataType) -> tuple[int, int]:
     return max(first, -whole), min(end, whole) - 1
 
 
+def has_calendar_text(array: pa.Array) -> bool:
+    """Whether every value of a ticking array lies within the calendar."""
+    first, last = _calendar(array.type)
+    extremes = pc.min_max(array.view(_integer(array.type))).as_py()
+    return extremes["min"] is None or bool(extremes["min"] >= first and extremes["max"] <= last)
+
+
 def _ticks_to_text(array: pa.Array) -> pa.Array:
+    if has_calendar_text(array):
+        return _calendar_text(array)
     counts = array.view(_integer(array.type))
     first, last = _calendar(array.type)
-    extremes = pc.min_max(counts).as_py()
-    if extremes["min"] is None or (extremes["min"] >= first and extremes["max"] <= last):
-        return _calendar_text(array)
     inside = pc.and_(pc.greater_equal(counts, first), pc.less_equal(counts, last))
     dated = _calendar_text(pc.if_else(inside, counts, pa.scalar(0, counts.type)).view(array.type))
     counted = pc.binary_join_element_wise("@", counts.cast(pa.string()), "")

@@ -17,10 +17,11 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from contracts.errors import Permanent
+from contracts.plan import Plan
 from contracts.receipt import LoadedTable
 from loader import ours, publication, sql
 from loader.dialect import Dialect
-from loader.migrate import Change
+from loader.migrate import Change, Rebuild, Refused
 from loader.publication import Fence, Publication, Published
 from loader.shape import PhysicalTable
 
@@ -31,11 +32,17 @@ Guarantee = Literal["transactional", "keyed-idempotent", "at-least-once"]
 class Traits:
     """What a warehouse can do, as data: tests and the planner ask these, never names.
 
-    `shared`: several loader processes may write to it at once.
+    `shared`: several loader processes may write to it at once. `lands`: rows wait in landing tables until
+    the publish; without it `publish` is handed the rows themselves (`TablePublication.rows`) and writes them.
+    `fenced`: it remembers which rounds it holds; for others the receipts on the stage do. `whole`: every load
+    writes all rows of its run, those of earlier rounds too.
     """
 
     guarantee: Guarantee
     shared: bool = True
+    lands: bool = True
+    fenced: bool = True
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,14 @@ class Rows:
 
     `files` holds the same rows in place, if the stage is a local one and every column can be read from
     Parquet as it is; `expressions` then gives the landing table's columns in terms of the files'.
+    `dropped`: how many rows a transformer left out, once the batches have been read to their end.
     """
 
     schema: pa.Schema
     batches: Callable[[], Iterator[pa.RecordBatch]]
     files: Sequence[File] | None = None
     expressions: Sequence[str] = ()
+    dropped: Callable[[], int] = lambda: 0
 
 
 class Warehouse(Protocol):
@@ -79,6 +88,12 @@ class Warehouse(Protocol):
     def apply(self, changes: Sequence[Change]) -> None:
         """Make changes that lose nothing; repeating them changes nothing."""
 
+    def rebuild(self, plan: Rebuild, *, may_drop: bool) -> int:
+        """Replace a table outside of a load; the number of old rows that did not come along.
+
+        Raises Refused, and changes nothing, if some would not although they may not be dropped.
+        """
+
     def copy(self, landing: PhysicalTable, rows: Rows) -> int:
         """Create the landing table and fill it by the engine's bulk path; returns its number of rows."""
 
@@ -87,6 +102,19 @@ class Warehouse(Protocol):
 
     def drop_landings(self, prefix: str) -> None:
         """Drop the landing tables whose names start so."""
+
+    def admit(self, plan: Plan, destination: str, shown: Callable[[str], str]) -> None:
+        """Refuse a plan whose tables would write over each other. Raises InputError.
+
+        `shown` gives the name that a planned table has in the destination.
+        """
+
+    def withdraw(
+        self, plan: Plan, rounds: Sequence[int], source: str, tables: Sequence[str]
+    ) -> None:
+        """Remove what loads of these rounds left although they never got an ok receipt. `tables`: their
+        names in the destination.
+        """
 
     def fence(self, source: str, top: str) -> Fence | None: ...
 
@@ -147,6 +175,21 @@ class SqlWarehouse(ABC):
                 for text in sql.ddl(self.dialect, change):
                     self.execute(text)
 
+    def rebuild(self, plan: Rebuild, *, may_drop: bool) -> int:
+        d = self.dialect
+        with self.transaction():
+            ((before,),) = self.query(f"SELECT count(*) FROM {d.ref(plan.old)}")
+            for statement in sql.rebuild(d, plan, d.name_of(f"{plan.old.name} as migrated")):
+                self.execute(statement.text, statement.parameters)
+            ((after,),) = self.query(f"SELECT count(*) FROM {d.ref(plan.old)}")
+            dropped = int(before) - int(after)
+            if dropped and not may_drop:
+                raise Refused(
+                    f"table '{plan.old.name}': {dropped:,} of its rows do not fit the new key",
+                    "set `migrate_mode: forced` on the destination to drop them, or rename the table",
+                )
+        return dropped
+
     def publish(self, p: Publication) -> Published:
         with self.transaction():
             return publication.publish(self, self.dialect, p)
@@ -161,6 +204,16 @@ class SqlWarehouse(ABC):
         for name, kind in found:
             landing = PhysicalTable(name, (), schema=sql.OURS)
             self.execute(sql.drop(d, landing, view=kind == "VIEW"))
+
+    def admit(self, plan: Plan, destination: str, shown: Callable[[str], str]) -> None:
+        """Nothing: sources may share a table, keys and `_cq_source_name` tell their rows apart."""
+        del plan, destination, shown
+
+    def withdraw(
+        self, plan: Plan, rounds: Sequence[int], source: str, tables: Sequence[str]
+    ) -> None:
+        """Nothing: a load that was not published left nothing that readers see."""
+        del plan, rounds, source, tables
 
     def fence(self, source: str, top: str) -> Fence | None:
         return publication.read_fence(self, self.dialect, source, top)

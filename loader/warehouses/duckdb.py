@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from contracts.errors import (
     InputError,
@@ -50,6 +50,10 @@ DIALECT = Dialect(
 )
 
 
+_NO_BATCHES = "Accepted for CloudQuery's sake; rows are loaded in bulk"
+_BULK: dict[str, JsonValue] = {"moot": "rows are loaded in bulk, not in batches"}
+
+
 class Options(BaseModel):
     """The nested `spec` of a destination `cloudquery/duckdb`."""
 
@@ -62,12 +66,14 @@ class Options(BaseModel):
         MEMORY_LIMIT, description="What DuckDB itself may use before it spills to disk"
     )
     threads: int = Field(0, ge=0, description="Threads of DuckDB; 0: one per core, 4 at most")
-    batch_size: int = Field(
-        1000, description="Accepted for CloudQuery's sake; rows are loaded in bulk"
+    batch_size: int = Field(1000, description=_NO_BATCHES, json_schema_extra=_BULK)
+    batch_size_bytes: Size = Field(4 << 20, description=_NO_BATCHES, json_schema_extra=_BULK)
+    batch_timeout: Seconds = Field(20.0, description=_NO_BATCHES, json_schema_extra=_BULK)
+    debug: bool = Field(
+        default=False,
+        description="Accepted for CloudQuery's sake",
+        json_schema_extra={"moot": "DuckDB runs inside of the loader, which logs what it does"},
     )
-    batch_size_bytes: Size = Field(4 << 20, description="Accepted for CloudQuery's sake")
-    batch_timeout: Seconds = Field(20.0, description="Accepted for CloudQuery's sake")
-    debug: bool = Field(default=False, description="Accepted for CloudQuery's sake")
 
 
 def open(options: Options) -> DuckDB:  # noqa: A001  # every engine module has this factory

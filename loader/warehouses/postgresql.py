@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from contracts import types
 from contracts.errors import (
@@ -25,12 +25,14 @@ from contracts.errors import (
     Unreachable,
     missing_extra,
 )
+from contracts.spec import Seconds, Size
 from contracts.table import SOURCE_NAME, SYNC_TIME
 from loader import sql
 from loader.ahead import one_ahead
 from loader.migrate import Change, CreateTable
 from loader.shape import PhysicalColumn, PhysicalTable
 from loader.warehouses.base import Rows, SqlWarehouse, Traits
+from loader.warehouses.postgresql_login import IamAuth, token
 from loader.warehouses.postgresql_types import DIALECT, wire
 
 if TYPE_CHECKING:
@@ -52,6 +54,10 @@ ORDER BY a.attnum
 """
 
 
+_NO_BATCHES = "Accepted; rows are copied as one stream, not in batches"
+_STREAM: dict[str, JsonValue] = {"moot": "rows are copied as one stream, not in batches"}
+
+
 class Options(BaseModel):
     """`spec` of a `postgresql` destination: CloudQuery's keys."""
 
@@ -65,13 +71,47 @@ class Options(BaseModel):
     create_performance_indexes: bool = Field(
         default=False, description="An index on `_cq_source_name`, `_cq_sync_time` of every table"
     )
-    retry_on_deadlock: int = Field(
-        default=0, ge=0, description="Accepted; a load that met a deadlock is always tried again"
+    aws_iam_auth: IamAuth | None = Field(
+        None, description="Log in with AWS credentials instead of a password"
     )
-    batch_size: int = Field(default=10_000, description="Accepted; COPY streams, it has no batches")
-    batch_size_bytes: int = Field(default=100_000_000, description="Accepted, see `batch_size`")
-    batch_timeout: str = Field(default="60s", description="Accepted, see `batch_size`")
-    pgx_log_level: str = Field(default="error", description="Accepted; there is no pgx here")
+    retry_on_deadlock: int = Field(
+        default=0,
+        ge=0,
+        description="Accepted; a load that met a deadlock is always tried again",
+        json_schema_extra={"moot": "a load that met a deadlock is always tried again"},
+    )
+    batch_size: int = Field(default=10_000, description=_NO_BATCHES, json_schema_extra=_STREAM)
+    batch_size_bytes: Size = Field(
+        default=100_000_000, description=_NO_BATCHES, json_schema_extra=_STREAM
+    )
+    batch_timeout: Seconds = Field(default=60.0, description=_NO_BATCHES, json_schema_extra=_STREAM)
+    pgx_log_level: str = Field(
+        default="error",
+        description="Accepted; there is no pgx here",
+        json_schema_extra={"moot": "it is for CloudQuery's driver"},
+    )
+    lakebase: dict[str, Any] | None = Field(
+        None,
+        description="Not supported: Databricks' own login, with tokens that end within the hour",
+    )
+    pgvector_config: dict[str, Any] | None = Field(
+        None, description="Not supported: embeddings would be computed while rows are loaded"
+    )
+
+    @field_validator("lakebase")
+    @classmethod
+    def _no_lakebase(cls, _: object) -> None:
+        raise ValueError(
+            "logging in through Databricks is not supported; leave it out, and write user and password"
+            " into the connection_string"
+        )
+
+    @field_validator("pgvector_config")
+    @classmethod
+    def _no_embeddings(cls, _: object) -> None:
+        raise ValueError(
+            "embeddings are not supported; leave it out, and compute them in the database"
+        )
 
 
 class PostgreSQL(SqlWarehouse):
@@ -82,7 +122,7 @@ class PostgreSQL(SqlWarehouse):
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._connection = _connect(options.connection_string)
+        self._connection = _connect(options.connection_string, options.aws_iam_auth)
 
     def execute(self, text: str, parameters: Sequence[Any] = ()) -> int:
         with _translated():
@@ -256,10 +296,10 @@ def open(spec: Mapping[str, Any]) -> PostgreSQL:  # noqa: A001 - the name of eve
     return PostgreSQL(Options.model_validate(spec))
 
 
-def _connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
+def _connect(dsn: str, iam: IamAuth | None) -> psycopg.Connection[tuple[Any, ...]]:
     try:
         import psycopg
-        from psycopg.conninfo import conninfo_to_dict
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
     except ImportError as error:
         raise missing_extra("psycopg", "postgresql", "destination 'postgresql'") from error
     try:
@@ -270,6 +310,10 @@ def _connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
             "write for example postgresql://user:${PASSWORD}@host:5432/database",
         ) from None
     name = f"{where.get('host', 'localhost')}:{where.get('port', 5432)}/{where.get('dbname', '')}"
+    if iam:  # a token travels as a password, so that the server must be known to be the right one
+        login = {"password": token(iam, where), "sslmode": where.get("sslmode") or "require"}
+        where = {**where, **login}
+        dsn = make_conninfo(dsn, **login)
     try:
         connection = psycopg.Connection.connect(
             dsn, autocommit=True, connect_timeout=int(where.get("connect_timeout") or 15),

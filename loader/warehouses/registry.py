@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from contracts.errors import InputError
+from contracts.plan import Plan
 from contracts.specfile import nearest
 from loader.dialect import Dialect
 from loader.warehouses.base import Traits, Warehouse
@@ -18,6 +19,11 @@ from loader.warehouses.base import Traits, Warehouse
 _MODULES: Mapping[str, str] = {
     "duckdb": "loader.warehouses.duckdb",
     "postgresql": "loader.warehouses.postgresql",
+    "s3": "loader.warehouses.files.s3",
+    "gcs": "loader.warehouses.files.gcs",
+    "azblob": "loader.warehouses.files.azblob",
+    "file": "loader.warehouses.files.file",
+    "csv": "loader.warehouses.files.csv",
 }
 
 
@@ -35,6 +41,14 @@ def dialect(plugin: str) -> Dialect:
     """Types and spelling of an engine, without its library."""
     found: Dialect = _module(plugin).DIALECT
     return found
+
+
+def dialects() -> Mapping[str, Dialect]:
+    """Every dialect once, by its name: file destinations share those of their formats."""
+    from loader.warehouses.files.dialects import CSV, JSON, PARQUET
+
+    found = [dialect(name) for name in _MODULES if traits(name).lands]
+    return {d.name: d for d in (*found, PARQUET, JSON, CSV)}
 
 
 def open_warehouse(plugin: str, spec: BaseModel | Mapping[str, Any]) -> Warehouse:
@@ -60,6 +74,17 @@ def _module(plugin: str) -> ModuleType:
             f"there is no destination plugin '{plugin}'", f"{hint}known are: {', '.join(_MODULES)}"
         )
     return import_module(_MODULES[plugin])
+
+
+def admit(
+    options: BaseModel, plan: Plan, destination: str, shown: Callable[[str], str]
+) -> None:
+    """What `Warehouse.admit` would refuse, without connecting. Raises InputError."""
+    from loader.warehouses.files import warehouse as files
+    from loader.warehouses.files.options import FilesOptions
+
+    if isinstance(options, FilesOptions):
+        files.admit(options, plan, destination, shown)
 
 
 def traits(plugin: str) -> Traits:

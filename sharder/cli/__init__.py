@@ -5,42 +5,51 @@ Commands are thin and import what they need when they run, so that `--help` cost
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import click
 
 from contracts.errors import Exit, InputError, SharderError
-from sharder.cli import look, runs, tend
+from sharder.cli import anywhere, check, exits, look, runs, start, tables, tend
+from sharder.cli.group import Commands
 
-HELP = """Scale-out ELT: split the sources of a CloudQuery spec into shards, extract them with
-stateless workers, and bulk-load what they wrote into a warehouse.
+HELP = """Scale-out ELT: a CloudQuery spec, split into shards, run by workers, bulk-loaded by a loader.
 
-\b
-  sharder plan spec.yml      what would run; changes nothing
-  sharder submit spec.yml    run it, on this machine or on a fleet
-  sharder status RUN         how far it is
+Example: sharder init, then sharder submit spec.yml
 
-Exit codes: 0 all is well, 2 the spec or the command line is wrong, 3 something failed and the rest is
-loaded, 4 nothing was loaded, 5 another run is at work, 130 interrupted, 1 a bug of ours.
+Exit codes: 0 all is well, 2 spec or command line wrong, 3 something failed, the rest is loaded,
+4 nothing was loaded, 5 another run is at work, 130 interrupted, 1 a bug of ours.
 """
+COMPLETE = "_SHARDER_COMPLETE"  # set by the shell that wants to complete a word
 
-
-@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})  # fmt: skip
-def sharder() -> None:
-    """The group itself does nothing."""
-
-
-for command in (
-    runs.submit, runs.resume, runs.retry, look.plan, look.tables, look.status, look.runs,
-    tend.cancel, tend.watch, look.version,
-):  # fmt: skip
-    sharder.add_command(command)
+sharder = Commands(
+    {
+        "Begin": [start.init, check.validate_config, check.test_connection, tables.tables, look.plan],
+        "Run": [runs.submit, runs.resume, runs.retry, tables.migrate],
+        "Look after runs": [look.status, look.runs, tend.cancel, tend.watch],
+        "This program": [start.plugin, start.completion, look.version],
+    },
+    aliases={"sync": "submit"},
+    help=HELP,
+)  # fmt: skip
+anywhere.given_to(sharder)
+click.version_option(package_name="sharder", message="sharder %(version)s", hidden=True)(sharder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit. A trace is shown for exit code 1 and never otherwise."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = anywhere.arranged(sys.argv[1:] if arguments is None else arguments)
+    start.completing(sharder, COMPLETE)
+    known = {*sharder.commands, *sharder.aliases}
+    cloudquery = exits.wanted(words, known, os.environ)
+    sys.exit(exits.of(partial(_run, words), cloudquery=cloudquery))
+
+
+def _run(words: list[str]) -> int:
+    """Exit code of a command; what a person can do something about is said, and a bug of ours is raised."""
     try:
         # Not `sharder.main`: it turns a closed stdout into exit code 1, whatever the run came to.
         with sharder.make_context("sharder", words) as context:
@@ -61,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # `sharder runs | head` is no error
         sys.stderr.close()
         code = Exit.OK
-    sys.exit(int(code or 0))
+    return int(code or 0)
 
 
 def _told(error: SharderError, *, as_json: bool) -> Exit:

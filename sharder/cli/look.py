@@ -1,4 +1,4 @@
-"""Commands that only look: plan, tables, status, runs, version."""
+"""Commands that only look: plan, status, runs, version."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sharder.cli import options
 @options.stage
 @options.deadline
 @options.full_refresh
+@options.shard
 @options.json
 def plan(spec: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Show per table of SPEC the cells, the shards and the expected time, and which rows may go as stale.
@@ -26,20 +27,7 @@ def plan(spec: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """
     from sharder import preview, wishes
 
-    return _print(preview.plan(spec, wishes.Wishes(**flags), os.environ), as_json=as_json)
-
-
-@click.command(short_help="The tables of a source, with their columns.")
-@click.argument("source", nargs=-1, required=True, metavar="SOURCE|SPEC...")
-@options.json
-def tables(source: tuple[str, ...], as_json: bool) -> int:
-    """List the tables of a source by its name (aws, hackernews), or those of the sources of SPEC.
-
-    Example: sharder tables aws --json
-    """
-    from sharder import preview
-
-    return _print(preview.tables(source, os.environ), as_json=as_json)
+    return shown(preview.plan(spec, wishes.Wishes(**flags), os.environ), as_json=as_json)
 
 
 @click.command(short_help="How far a run is, or how it ended.")
@@ -53,7 +41,7 @@ def status(run_id: str, as_json: bool, stage: str) -> int:
     """
     from sharder import preview
 
-    return _print(preview.status_of(run_id, stage, os.environ), as_json=as_json)
+    return shown(preview.status_of(run_id, stage, os.environ), as_json=as_json)
 
 
 @click.command(short_help="The runs on the stage.")
@@ -66,7 +54,7 @@ def runs(as_json: bool, stage: str) -> int:
     """
     from sharder import preview
 
-    return _print(preview.runs(stage, os.environ), as_json=as_json)
+    return shown(preview.runs(stage, os.environ), as_json=as_json)
 
 
 @click.command(short_help="The version of this program.")
@@ -81,16 +69,16 @@ def version() -> int:
     return 0
 
 
-def _print(shown: Any, *, as_json: bool) -> int:
-    """Lines for people, or one JSON object per line."""
+def shown(found: Any, *, as_json: bool) -> int:
+    """Print an answer: lines for people, or one JSON object per line."""
     if as_json:
         import orjson
 
-        for document in shown.documents:
+        for document in found.documents:
             click.echo(orjson.dumps(document).decode())
     else:
-        for line in shown.notes:
+        for line in found.notes:
             click.echo(line, err=True)
-        for line in shown.lines:
+        for line in found.lines:
             click.echo(line)
     return 0

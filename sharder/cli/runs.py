@@ -17,22 +17,44 @@ from sharder.cli import options
 @options.workers
 @options.deadline
 @options.full_refresh
+@options.shard
+@options.no_migrate
 @options.run_id
+@options.summary_location
+@options.tables_metrics_location
+@options.backfill
 @click.option("--detach", is_flag=True, help="Leave the run to a `sharder watch` on the fleet.")
+@options.cloudquery_exit_codes
 @options.json
-def submit(spec: tuple[str, ...], as_json: bool, **flags: Any) -> int:
+def submit(
+    spec: tuple[str, ...],
+    as_json: bool,
+    backfill: str | None,
+    every: str | None,
+    keep_going: bool,
+    **flags: Any,
+) -> int:
     """Run the sources of SPEC (files, or directories of them) into their destinations.
 
     Shows progress on stderr, and at the end tables, rows, seconds, what failed, and the command that
-    tries it again. Interrupted or killed, the run goes on with `sharder resume RUN`.
+    tries it again. Interrupted or killed, the run goes on with `sharder resume RUN`. `sharder sync` is
+    the same command, with CloudQuery's name. Log options: `sharder --help`.
 
     Example: sharder submit spec.yml --source aws --table 'aws_ec2_*'
     """
+    if (every or keep_going) and not backfill:
+        raise click.UsageError("--every and --keep-going belong to --backfill START..END")
     from sharder import report, run, wishes
     from sharder.cli.interrupt import interruptible
 
     with interruptible() as environment, report.opened(json=as_json, environment=environment) as to:
-        return run.submit(spec, wishes.Wishes(**flags), environment, to)
+        if not backfill:
+            return run.submit(spec, wishes.Wishes(**flags), environment, to)
+        from sharder.backfilling import backfill as run_intervals
+
+        return run_intervals(
+            spec, backfill, every or "1d", wishes.Wishes(**flags), environment, to, keep_going=keep_going
+        )  # fmt: skip
 
 
 @click.command(short_help="Go on with a run whose submitter is gone.")
@@ -40,6 +62,8 @@ def submit(spec: tuple[str, ...], as_json: bool, **flags: Any) -> int:
 @options.stage
 @options.broker
 @options.workers
+@options.summary_location
+@options.cloudquery_exit_codes
 @options.json
 def resume(run_id: str, as_json: bool, **flags: Any) -> int:
     """Watch RUN to its end: nothing that has been extracted or loaded is done again.
@@ -61,6 +85,8 @@ def resume(run_id: str, as_json: bool, **flags: Any) -> int:
 @options.broker
 @options.workers
 @options.deadline
+@options.summary_location
+@options.cloudquery_exit_codes
 @options.json
 def retry(run_id: str, as_json: bool, **flags: Any) -> int:
     """Add a round to RUN for the cells that did not end ok, with the same sync time.

@@ -26,9 +26,9 @@ def key(case: str) -> str:
 
 
 def obstore(bucket: str) -> Cases:
-    from contracts.store.objects import ObjectStore
+    from contracts.store import open_store
 
-    store = ObjectStore(f"s3://{bucket}")
+    store = open_store(f"s3://{bucket}")
 
     def stream() -> None:
         upload = store.open_write(key("stream"))
@@ -115,9 +115,9 @@ def main() -> None:
             "boto3": boto3(bucket),
             "fsspec/pyarrow": fsspec_over_pyarrow(bucket),
         }
-        from contracts.store.objects import ObjectStore
+        from contracts.store import open_store
 
-        store = ObjectStore(f"s3://{bucket}")
+        store = open_store(f"s3://{bucket}")
         for n in range(5000):
             store.put(f"many/{n:05d}", b"")
         print(f"{'case':8}{'client':16}{'CPU ms':>10}{'x obstore':>11}{'requests':>10}")

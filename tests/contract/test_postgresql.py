@@ -80,6 +80,22 @@ class TestLogin:
             open_postgresql({"connection_string": postgres.dsn(password="not-the-one")})
         assert "not-the-one" not in str(caught.value)
 
+    def test_a_token_of_aws_takes_the_place_of_the_password(self, postgres, monkeypatch):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+        dsn = f"{postgres.dsn()}?sslmode=disable"
+        open_postgresql({"connection_string": dsn}).close()
+        with pytest.raises(Denied, match="refused the login") as caught:
+            open_postgresql({"connection_string": dsn, "aws_iam_auth": {"region": "eu-west-1"}})
+        assert "X-Amz" not in str(caught.value)
+
+    def test_a_token_of_aws_needs_an_encrypted_connection(self, postgres, monkeypatch):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+        options = {"connection_string": postgres.dsn(), "aws_iam_auth": {"region": "eu-west-1"}}
+        with pytest.raises(Unreachable, match="does not support SSL"):
+            open_postgresql(options)
+
     def test_a_database_that_does_not_exist_is_named(self, postgres):
         with pytest.raises(Permanent, match='database "nowhere" does not exist'):
             open_postgresql({"connection_string": postgres.dsn("nowhere")})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -281,6 +282,20 @@ class TestSlices:
             assert ("snapshot" in slices[0]) is snapshot
             assert {s["by"] for s in slices} == {"block" if snapshot else "key"}
             assert self.rows(source, planned, slices) == [i * i for i in range(1, 2001)]
+
+    def test_slices_of_a_submitter_that_leaves_need_no_snapshot_of_its(self, database):
+        dsn, connection = database
+        connection.execute("create table t (id int primary key, note text)")
+        connection.execute(
+            "insert into t select i, repeat('x', 300) from generate_series(1, 1000) i; analyze t"
+        )
+        options = {"connection_string": dsn, "slice_rows": 10}
+        with closing(open_source(options, replace(context("db"), stays=False))) as leaving:
+            planned = work(leaving, "t")
+            slices = leaving.split(planned.top, planned.clients[0], 4)
+        assert {s["by"] for s in slices} == {"key"}
+        with opened(dsn, slice_rows=10) as source:
+            assert self.rows(source, planned, slices) == list(range(1, 1001))
 
     def test_rows_inserted_changed_or_deleted_meanwhile_are_seen_as_they_were(self, database):
         dsn, connection = database

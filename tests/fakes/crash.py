@@ -70,6 +70,9 @@ class CrashingStore:
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         return self.store.list(prefix, after)
 
+    def folders(self, prefix: str) -> list[str]:
+        return self.store.folders(prefix)
+
     def local_path(self, key: str) -> Path | None:
         return self.store.local_path(key)
 

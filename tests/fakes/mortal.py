@@ -15,10 +15,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from contracts.store import open_store
+from contracts.store import Store, open_store
 from loader import cache
 from loader.cache import Warehouses
 from loader.documents import OpenDestination
+from tests.fakes.crash import CrashingStore, Moment
 from tests.fakes.stage import NOW, Bad, Good, StageRun, rows, shard
 
 _SERVER = multiprocessing.get_context("forkserver")
@@ -43,9 +44,10 @@ def doomed_run(
     stage: Path, path: str, spec: Mapping[str, Any], n: int, write_mode: str, **kwargs: Any
 ) -> StageRun:
     """Run n: two rows, a failed cell and a cursor; its documents are written if they are not there."""
+    kwargs.setdefault("state", "cq_state")
     run = StageRun(
         stage, spec=spec, path=path, run=f"run-{n:03d}", sync_time=NOW + timedelta(days=n),
-        write_mode=write_mode, state="cq_state", **kwargs,
+        write_mode=write_mode, **kwargs,
     )  # fmt: skip
     if not run.stage.rounds(run.run):
         cells = {"a": Good(rows(n, n + 1), {"items": str(n)}), "b": Bad("denied")}
@@ -53,20 +55,30 @@ def doomed_run(
     return run
 
 
-def dies(stage: Path, path: str, spec: Mapping[str, Any], n: int, write_mode: str) -> bool:
+def dies(
+    stage: Path,
+    path: str,
+    spec: Mapping[str, Any],
+    n: int,
+    write_mode: str,
+    state: str = "cq_state",
+) -> bool:
     """Whether a loader of run n died at its n-th write; False if it was done before."""
-    process = _SERVER.Process(target=_load, args=(stage, path, dict(spec), n, write_mode))
+    process = _SERVER.Process(target=_load, args=(stage, path, dict(spec), n, write_mode, state))
     process.start()
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL)
     return process.exitcode != 0
 
 
-def _load(stage: Path, path: str, spec: Mapping[str, Any], n: int, write_mode: str) -> None:
+def _load(
+    stage: Path, path: str, spec: Mapping[str, Any], n: int, write_mode: str, state: str
+) -> None:
     countdown = Countdown(n)
     store = _mortal_store(stage, countdown)
     warehouses = Warehouses(lambda found: _mortal(found, countdown))
-    doomed_run(stage, path, spec, n, write_mode, store=store, warehouses=warehouses).load()
+    more: dict[str, Any] = {"store": store, "warehouses": warehouses, "state": state}
+    doomed_run(stage, path, spec, n, write_mode, **more).load()
 
 
 def _mortal_store(stage: Path, countdown: Countdown) -> Any:
@@ -79,6 +91,9 @@ def _mortal_store(stage: Path, countdown: Countdown) -> Any:
 def _mortal(found: OpenDestination, countdown: Countdown) -> Any:
     """Statements count, and so do commits: a death between two of them loses a whole transaction."""
     warehouse: Any = cache.open_destination(found)
+    if not warehouse.traits.lands:
+        _mortal_places(warehouse._store, countdown)
+        return warehouse
     transaction = warehouse.transaction
 
     @contextmanager
@@ -90,6 +105,32 @@ def _mortal(found: OpenDestination, countdown: Countdown) -> Any:
     warehouse.transaction = committed
     warehouse.execute = _counted(warehouse.execute, countdown)
     return warehouse
+
+
+def _mortal_places(store: Any, countdown: Countdown) -> None:
+    """Every step of writing a file counts."""
+    open_write = store.open_write
+
+    def opened(key: str) -> Any:
+        upload = open_write(key)
+        countdown.wrote()
+        for name in ("write", "close"):
+            setattr(upload, name, _counted(getattr(upload, name), countdown))
+        return upload
+
+    store.open_write = opened
+    for name in ("put", "delete"):
+        setattr(store, name, _counted(getattr(store, name), countdown))
+
+
+class _CountedStore(CrashingStore):
+    def __init__(self, store: Store, countdown: Countdown) -> None:
+        super().__init__(store, 0)
+        self._countdown = countdown
+
+    def _writing(self, moment: Moment) -> None:
+        if moment == "after":
+            self._countdown.wrote()
 
 
 def _counted(call: Any, countdown: Countdown) -> Any:

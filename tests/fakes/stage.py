@@ -112,7 +112,7 @@ class StageRun:
         source: str = "src",
         format_: str = "parquet",
         state: str = "",
-        full_refresh: Sequence[str] = (),
+        full_refresh: bool = False,
         environment: Mapping[str, str] | None = None,
         warehouses: Warehouses | None = None,
         store: Any = None,
@@ -120,7 +120,7 @@ class StageRun:
     ) -> None:
         self.tree = tree or (table(),)
         self.run, self.source, self.format, self.sync_time = run, source, format_, sync_time
-        self.full_refresh = tuple(full_refresh)
+        self.full_refresh = full_refresh
         self.stage = Stage(store or open_store(str(place)))
         self.environment = environment or {}
         self.warehouses = warehouses
@@ -168,10 +168,10 @@ class StageRun:
         planned_table = PlannedTable(
             source=self.source, name=self.top.name, tree=self.tree, selected=names, first=0,
             shards=len(planned), cells=cells, clients=((0, len(known)),), authoritative=authoritative,
+            full_refresh=self.full_refresh,
         )  # fmt: skip
         plan = Plan(
             run=self.run, round=number, created=NOW, sync_time=self.sync_time, format=self.format,
-            full_refresh=self.full_refresh,
             sources=(PlannedSource(
                 name=self.source, path="cloudquery/test", spec=0, destinations=("w",), clients=len(known),
             ),),

@@ -34,6 +34,7 @@ class Options(BaseModel):
     keyed: bool = True
     text: str = "v"  # in every root
     gate: str = ""
+    delay_s: float = 0.0  # of each client
 
 
 def open(spec: Mapping[str, Any], context: Context) -> TreeSource:  # noqa: A001 the registry's name
@@ -114,6 +115,8 @@ class TreeSource:
         return random_ids(roots.num_rows)
 
     def _wait(self, table: str) -> None:
+        if self._options.delay_s:
+            select.select([], [], [], self._options.delay_s)
         if not self._options.gate:
             return
         gate = Path(self._options.gate)

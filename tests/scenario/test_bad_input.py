@@ -154,7 +154,7 @@ def bucket(s3: S3, kind: str, says: str) -> Case:
     [
         ("missing", "does not exist"),
         ("denied", "denied"),
-        ("deaf", "If-None-Match"),
+        ("deaf", "ignores 'create only' conditions"),
     ],
 )
 def test_a_bucket_that_is_missing_denied_or_ignores_conditions(

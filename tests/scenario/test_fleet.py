@@ -12,7 +12,7 @@ import pytest
 from contracts import layout
 from contracts.errors import Exit
 from contracts.stage import Stage
-from contracts.store.objects import ObjectStore
+from contracts.store import open_store
 from contracts.summary import Summary
 from tests.fakes import aws_estate, specs
 from tests.fakes.aws import AwsServer, aws_server
@@ -84,7 +84,7 @@ def stand(
         specs.DSN: postgres_dsn,
     }
     with Fleet(tmp_path, environment) as fleet:
-        yield Stand(fleet, Stage(ObjectStore(s3_url)), postgres_dsn)
+        yield Stand(fleet, Stage(open_store(s3_url)), postgres_dsn)
 
 
 @pytest.fixture

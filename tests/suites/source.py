@@ -13,7 +13,16 @@ import pytest
 from contracts import table as cq
 from contracts import types
 from contracts.table import Table, from_json, to_json, trees, with_cq_columns
-from worker.sources.base import CellDone, Checkpoint, Context, Event, Rows, Source, Work
+from worker.sources.base import (
+    CellDone,
+    Checkpoint,
+    Context,
+    Event,
+    Rows,
+    Source,
+    Work,
+    facts_of,
+)
 from worker.stamp import Stamp
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -196,6 +205,16 @@ class SourceSuite:
             reading = read(source, tree, clients, selected=[tree[-1].name])
             assert {e.table for e in reading.ends} == {tree[-1].name}
             assert len(reading.ends) == len(clients)
+
+    def test_a_source_that_can_be_tested_says_who_answered(self, source):
+        if hasattr(source, "test"):
+            said = source.test()
+            assert said
+            assert "\n" not in said
+
+    def test_facts_are_known_of_every_table(self, source):
+        for table in source.tables():
+            assert all(facts_of(source, table).permissions)
 
     def test_slices_together_are_the_whole_cell(self, source):
         split = getattr(source, "split", None)

@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from copy import copy
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -31,8 +30,7 @@ from loader.prepare import prepare
 from loader.warehouses import registry
 from tests.fakes.mortal import dies, doomed_run
 from tests.fakes.stage import NOW, Bad, Content, Good, StageRun, rows, shard, table
-
-DAY = timedelta(days=1)
+from tests.suites.loads import LoadsSuite, days
 
 
 class Place(Protocol):
@@ -50,23 +48,9 @@ class Place(Protocol):
         """A reader that works while `warehouse` has a transaction open."""
 
 
-def days(n: int) -> datetime:
-    return NOW + n * DAY
-
-
-class WarehouseSuite:
-    @pytest.fixture
-    def start(self, place: Place, tmp_path: Path) -> Callable[..., StageRun]:
-        """`start(day, *tree, …)`: a new run of the source into the place."""
-
-        def begin(day: int, *tree: Table, **kwargs: Any) -> StageRun:
-            run = kwargs.pop("run", f"run-{day}")
-            return StageRun(
-                tmp_path / "stage", *tree, spec=place.spec, path=place.path, run=run,
-                sync_time=days(day), **kwargs,
-            )  # fmt: skip
-
-        return begin
+class WarehouseSuite(LoadsSuite):
+    def ids(self, place: Place) -> list[int]:
+        return [row[0] for row in place.rows("SELECT id FROM items ORDER BY id")]
 
     # Rows
 
@@ -177,25 +161,6 @@ class WarehouseSuite:
 
     # Cells that are not ok
 
-    def test_rows_of_cells_that_did_not_end_ok_are_never_loaded(self, place, start, format_):
-        run = start(0, format_=format_)
-        run.round([shard({"a": rows(1), "b": Bad(rows=rows(7, 8)), "c": rows(2)})])
-        receipt = run.load()
-        assert (receipt.cells_ok, receipt.cells_failed) == (2, 1)
-        assert place.rows("SELECT id FROM items ORDER BY id") == [(1,), (2,)]
-
-    def test_a_cell_with_a_failed_slice_leaves_no_row(self, place, start, format_):
-        run = start(0, format_=format_)
-        run.round([
-            shard({"a": rows(1)}, slice=(0, 2)),
-            shard({"a": Bad("throttled")}, slice=(1, 2)),
-            shard({"b": rows(3)}, slice=(0, 2)),
-            shard({"b": rows(4)}, slice=(1, 2)),
-        ], clients=["a", "b"])  # fmt: skip
-        receipt = run.load()
-        assert (receipt.cells_ok, receipt.cells_failed, receipt.published) == (1, 1, 2)
-        assert place.rows("SELECT id FROM items ORDER BY id") == [(3,), (4,)]
-
     def test_rows_up_to_a_checkpoint_are_loaded_with_its_cursor(self, place, start):
         run = start(0, table(incremental=True), state="cq_state")
         run.round([shard({"a": Bad("timeout", kept=rows(1, 2), cursor={"items": "2"})})])
@@ -245,43 +210,40 @@ class WarehouseSuite:
         run.round([shard({"a": rows(1), "b": rows(2), "c": rows(3)})])
         run.load()
 
-    def _ids(self, place: Place) -> list[int]:
-        return [row[0] for row in place.rows("SELECT id FROM items ORDER BY id")]
-
     def test_rows_that_vanished_from_a_client_go(self, place, start):
         self._seed(start)
         run = start(1)
         run.round([shard({"a": rows(11), "b": rows(2), "c": ()})])
         assert run.load().tables[0].stale == 2
-        assert self._ids(place) == [2, 11]
+        assert self.ids(place) == [2, 11]
 
     def test_a_failed_client_keeps_its_old_rows_and_the_others_lose_theirs(self, place, start):
         self._seed(start)
         run = start(1)
         run.round([shard({"a": (), "b": Bad("denied"), "c": Bad("region_off", "skipped")})])
         run.load()
-        assert self._ids(place) == [2, 3]
+        assert self.ids(place) == [2, 3]
 
     def test_a_departed_client_loses_its_rows_while_a_denied_one_keeps_them(self, place, start):
         self._seed(start)
         run = start(1)
         run.round([shard({"b": Bad("denied"), "c": rows(3)})])
         run.load()
-        assert self._ids(place) == [2, 3]
+        assert self.ids(place) == [2, 3]
 
     def test_without_an_authoritative_list_only_ok_cells_are_cleaned(self, place, start):
         self._seed(start)
         run = start(1)
         run.round([shard({"a": rows(11), "b": Bad("denied")})], authoritative=False)
         run.load()
-        assert self._ids(place) == [2, 3, 11]
+        assert self.ids(place) == [2, 3, 11]
 
     def test_an_empty_list_without_authority_touches_nothing(self, place, start):
         self._seed(start)
         run = start(1)
         run.round([], clients=[], authoritative=False)
         assert run.load().outcome == "ok"
-        assert self._ids(place) == [1, 2, 3]
+        assert self.ids(place) == [1, 2, 3]
 
     def test_a_retry_cleans_the_cells_that_it_repaired_and_nothing_else(self, place, start):
         self._seed(start)
@@ -291,7 +253,7 @@ class WarehouseSuite:
         place.rows("UPDATE items SET _cq_client_id = 'elsewhere' WHERE id = 3")
         run.round([shard({"b": rows(22), "c": Bad("denied")})], number=2, authoritative=False)
         run.load(2)
-        assert self._ids(place) == [1, 3, 22]
+        assert self.ids(place) == [1, 3, 22]
 
     def test_rows_without_a_client_go_only_when_every_cell_is_ok(self, place, start):
         self._seed(start)
@@ -299,17 +261,17 @@ class WarehouseSuite:
         run = start(1)
         run.round([shard({"a": rows(1), "b": Bad("denied")})])
         run.load()
-        assert self._ids(place) == [1, 2, 3]
+        assert self.ids(place) == [1, 2, 3]
         run.round([shard({"b": rows(2)})], number=2, authoritative=False)
         run.load(2)
-        assert self._ids(place) == [1, 2]
+        assert self.ids(place) == [1, 2]
 
     def test_rows_of_other_sources_stay(self, place, start):
         self._seed(start, source="other")
         run = start(1, run="run-b")
         run.round([shard({"a": rows(11)})])
         run.load()
-        assert self._ids(place) == [1, 2, 3, 11]
+        assert self.ids(place) == [1, 2, 3, 11]
 
     def test_children_are_cleaned_by_their_own_outcomes(self, place, start):
         child = table(
@@ -336,7 +298,7 @@ class WarehouseSuite:
             run = start(day, top, child)
             run.round([shard({"a": ids}, children={"children": {"a": ({"id": day},)}})])
             run.load()
-        assert self._ids(place) == [1, 2]
+        assert self.ids(place) == [1, 2]
         assert place.rows("SELECT count(*) FROM children") == [(2,)]
 
     @pytest.mark.parametrize("kept", ["overwrite", "append"])
@@ -345,10 +307,10 @@ class WarehouseSuite:
         run = start(1, write_mode=kept)
         run.round([shard({"a": ()})])
         run.load()
-        assert self._ids(place) == [1, 2, 3]
+        assert self.ids(place) == [1, 2, 3]
 
     def test_a_full_refresh_merges_deletes_nothing_and_replaces_the_cursor(self, place, start):
-        for day, full in ((0, ()), (1, ("items",))):
+        for day, full in ((0, False), (1, True)):
             run = start(day, state="cq_state", full_refresh=full)
             cells = Good(rows(1, 2) if day == 0 else rows(2, v="new"), {"items": str(9 - day)})
             run.round([shard({"a": cells})])
@@ -357,14 +319,6 @@ class WarehouseSuite:
         assert place.rows("SELECT value, version FROM cq_state") == [("8", 2)]
 
     # Rounds
-
-    def test_retry_in_append_doubles_nothing(self, place, start):
-        run = start(0, write_mode="append")
-        run.round([shard({"a": rows(1), "b": Bad(rows=rows(8))})])
-        run.load()
-        run.round([shard({"a": rows(1), "b": rows(2)})], number=2, authoritative=False)
-        assert run.load(2).published == 1
-        assert self._ids(place) == [1, 2]
 
     def test_a_failed_load_is_covered_by_the_next_round(self, place, start):
         place.rows("CREATE TABLE items (id varchar(9), v varchar(9))")
@@ -379,7 +333,7 @@ class WarehouseSuite:
         assert (second.rounds, second.published) == ((1, 2), 2)
         run.round([], number=3, authoritative=False)
         assert run.load(3).published == 0
-        assert self._ids(place) == [1, 2]
+        assert self.ids(place) == [1, 2]
 
     def test_a_round_without_shards_loads_what_an_earlier_one_could_not(self, place, start):
         self._seed(start)
@@ -389,16 +343,7 @@ class WarehouseSuite:
         receipt = run.load(2)
         assert (receipt.rounds, receipt.published) == ((1, 2), 1)
         # Round 1's list was authoritative, and its load is done here: c has departed.
-        assert self._ids(place) == [2, 11]
-
-    def test_a_cell_read_in_two_rounds_is_loaded_from_the_last_one_that_ended_ok(
-        self, place, start
-    ):
-        run = start(0, write_mode="append")
-        run.round([shard({"a": rows(1), "b": rows(5)})])
-        run.round([shard({"a": rows(2), "b": Bad("throttled", rows=rows(6))})], number=2)
-        assert run.load(2).published == 2
-        assert self._ids(place) == [2, 5]
+        assert self.ids(place) == [2, 11]
 
     def test_an_earlier_round_that_a_later_one_covered_is_done(self, place, start):
         run = start(0, write_mode="append")
@@ -407,7 +352,7 @@ class WarehouseSuite:
         run.load(2)
         late = run.load(1)
         assert (late.outcome, late.published) == ("ok", 0)
-        assert self._ids(place) == [1, 2]
+        assert self.ids(place) == [1, 2]
 
     # Fence, state, transaction
 
@@ -419,7 +364,7 @@ class WarehouseSuite:
         receipt = old.load()
         assert receipt.outcome == "failed"
         assert "run-1" in receipt.error
-        assert self._ids(place) == [2]
+        assert self.ids(place) == [2]
 
     def test_the_fence_is_taken_again_in_the_publish(self, place, start):
         """A newer load is published after the older one began: the older one must not write over it."""
@@ -431,7 +376,7 @@ class WarehouseSuite:
         receipt = old.load()
         assert receipt.outcome == "failed"
         assert "run-1" in receipt.error
-        assert self._ids(place) == [2]
+        assert self.ids(place) == [2]
 
     def test_a_load_of_the_same_run_that_came_in_between_asks_for_another_try(self, place, start):
         run = start(0, write_mode="append")
@@ -440,9 +385,9 @@ class WarehouseSuite:
         run.warehouses = _hooked(lambda _: _fresh(run).load(1))
         with pytest.raises(Transient, match="another load"):
             run.load(2)
-        assert self._ids(place) == [1]
+        assert self.ids(place) == [1]
         assert _fresh(run).load(2).published == 1
-        assert self._ids(place) == [1, 2]
+        assert self.ids(place) == [1, 2]
 
     def test_state_and_rows_are_committed_together(self, place, start):
         run = start(0, table(incremental=True), state="cq_state")
@@ -454,7 +399,7 @@ class WarehouseSuite:
             run.load()
         assert set(seen) == {(0, 0)}
         assert place.rows("SELECT key, value, version FROM cq_state") == [("items", "1", 1)]
-        assert self._ids(place) == [1]
+        assert self.ids(place) == [1]
 
     def test_readers_never_see_half_a_table(self, place, start):
         self._seed(start)
@@ -464,7 +409,7 @@ class WarehouseSuite:
         with _spying(run, place, seen, "SELECT count(*), max(id) FROM items"):
             run.load()
         assert set(seen) == {(3, 3)}
-        assert self._ids(place) == [11, 22, 33]
+        assert self.ids(place) == [11, 22, 33]
 
     def test_an_unchanged_cursor_keeps_its_version(self, place, start):
         for day, value in ((0, "1"), (1, "1"), (2, "5")):
@@ -508,7 +453,7 @@ class WarehouseSuite:
         _edit_commit(run, lambda part: {"rows": 2, "cells": {"a": 2}}, cell_rows=2)
         receipt = run.load()
         assert receipt.outcome == "failed"
-        assert self._ids(place) == [1, 2, 3]
+        assert self.ids(place) == [1, 2, 3]
 
     def test_a_damaged_part_fails_the_load_and_publishes_nothing(self, place, start, format_):
         self._seed(start)
@@ -517,7 +462,7 @@ class WarehouseSuite:
         key = run.stage.commit("run-1", "01-0000000").parts[0].key
         run.stage.store.put(key, run.stage.store.get(key)[:-9])
         receipt = run.load()
-        assert (receipt.outcome, self._ids(place)) == ("failed", [1, 2, 3])
+        assert (receipt.outcome, self.ids(place)) == ("failed", [1, 2, 3])
 
     # Deaths
 
@@ -538,7 +483,7 @@ class WarehouseSuite:
             assert (receipt.outcome, receipt.error) == ("ok", "")
             appended += [n, n + 1]
             kept = appended if write_mode == "append" else [n, n + 1]
-            assert self._ids(place) == sorted(kept), f"killed after write {n}"
+            assert self.ids(place) == sorted(kept), f"killed after write {n}"
             assert place.rows("SELECT value FROM cq_state") == [(str(n),)]
             assert place.rows("SELECT count(*) FROM sharder_loads") == [(n,)]
             assert place.rows("SELECT count(*) FROM sharder_cells") == [(n,)]
@@ -776,17 +721,6 @@ class WarehouseSuite:
         ((*_, one, two),) = place.rows("SELECT * FROM items")
         assert (one, two) == ("one", "two")
 
-    def test_an_unknown_option_is_refused_with_its_place(self, place, start):
-        run = start(0)
-        run.stage.store.put("runs/run-0/spec/1.yml", json.dumps({
-            "kind": "destination",
-            "spec": {"name": "w", "path": place.path, "spec": {**place.spec, "conection": 1}},
-        }).encode())  # fmt: skip
-        prepare(Message("prepare", "run-0", destination="w"), stage=run.stage, environment={})
-        found = run.stage.cursors("run-0", "w")
-        assert found.error.exit_code == 2
-        assert "conection" in found.error.message
-
     def test_options_are_validated_without_the_engine(self, place):
         with pytest.raises(InputError, match="connection_string"):
             registry.open_warehouse(place.path.rsplit("/", 1)[-1], {})
@@ -795,10 +729,6 @@ class WarehouseSuite:
 
     @pytest.fixture(params=["append", "overwrite", "overwrite-delete-stale"])
     def mode(self, request) -> str:
-        return str(request.param)
-
-    @pytest.fixture(params=["parquet", "csv"])
-    def format_(self, request) -> str:
         return str(request.param)
 
     def _two_runs(self, start, mode: str, first: tuple, second: tuple) -> None:

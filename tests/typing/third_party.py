@@ -86,6 +86,10 @@ class Kept:
             if key.startswith(prefix) and key > after:
                 yield Entry(key, len(self._objects[key]), 0.0)
 
+    def folders(self, prefix: str) -> list[str]:
+        del prefix
+        return []
+
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
             self._objects.pop(key, None)

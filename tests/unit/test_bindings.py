@@ -24,7 +24,8 @@ def implementations() -> Iterator[tuple[str, str, str]]:
     for name, entry in sources.ENTRIES.items():
         yield "SourceSuite", f"source {name}", entry.module
     for name in warehouses.names():
-        yield "WarehouseSuite", f"warehouse {name}", name
+        suite = "WarehouseSuite" if warehouses.traits(name).lands else "FilesSuite"
+        yield suite, f"warehouse {name}", name
     for suite, file, protocol in (
         ("StoreSuite", "contracts/store/base.py", "Store"),
         ("QueueSuite", "contracts/queue.py", "Queue"),

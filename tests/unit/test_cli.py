@@ -314,13 +314,13 @@ def test_plan_as_json_is_a_line_per_table(run: Run) -> None:
 
 
 def test_tables_of_a_source_by_its_name_and_by_a_spec(run: Run) -> None:
-    _, by_name, _ = run("tables", "hackernews")
-    _, by_spec, _ = run("tables", "spec.yml")
+    _, by_name, _ = run("tables", "hackernews", "--json")
+    _, by_spec, _ = run("tables", "spec.yml", "--json")
     assert by_name == by_spec
-    assert "hackernews_items (incremental)" in by_name
-    assert "primary key" in by_name
-    _, out, _ = run("tables", "hackernews", "--json")
-    assert orjson.loads(out)["name"] == "hackernews_items"
+    assert orjson.loads(by_name)["name"] == "hackernews_items"
+    _, out, _ = run("tables", "hackernews")
+    assert "hackernews_items (incremental)" in out
+    assert "primary key" in out
 
 
 def test_runs_of_an_empty_stage(run: Run) -> None:

@@ -15,10 +15,22 @@ from contracts.commit import Attempt, Cell, Commit, Part
 from contracts.cursors import Cursors, Failure
 from contracts.errors import Permanent, SharderError, VersionUnknown
 from contracts.history import History
+from contracts.migration import Migrated, MigratedTable
 from contracts.plan import Plan, PlannedDestination, PlannedSource, PlannedTable, Shard, Slice
 from contracts.receipt import LoadedTable, Receipt
-from contracts.summary import CellCounts, DestinationSummary, Problem, Summary, TableSummary
+from contracts.summary import (
+    CellCounts,
+    ClientSummary,
+    DestinationSummary,
+    LoadedSummary,
+    MemberSummary,
+    Problem,
+    Summary,
+    TableSummary,
+)
+from contracts.sync import Conclusion
 from contracts.table import Column, Table, with_cq_columns
+from sharder.backfill import Backfilled
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 T0 = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -63,6 +75,17 @@ DOCUMENTS = {
     "cursors.json": Cursors(run=RUN, destination="pg", guarantee="transactional", cursors={"hn": {"items": "7"}},
                             last_sync={"hn": T0}),
     "cursors-failed.json": Cursors(run=RUN, destination="pg", error=Failure(message="wrong password")),
+    "migration.json": Migrated(
+        run=RUN, destination="pg",
+        tables=(
+            MigratedTable(source="aws", table="t1", action="created"),
+            MigratedTable(source="aws", table="t2", action="rebuilt", changes=("key none became (arn)",), rows_dropped=2),
+            MigratedTable(source="aws", table="t3", action="refused", error="column 'a' is text and must become bigint"),
+        ),
+    ),
+    "migration-failed.json": Migrated(
+        run=RUN, destination="pg", error=Failure(message="wrong password", kind="Denied")
+    ),
     "receipt.json": Receipt(
         run=RUN, destination="pg", source="aws", table="aws_ec2_instances", round=1, rounds=(1,), load="l1",
         outcome="ok", guarantee="transactional", started=T0, ended=T1, cells_ok=33, cells_failed=1,
@@ -80,6 +103,22 @@ DOCUMENTS = {
                           clients=("2:us-east-1",), message="no"),),
         rows=2, bytes=900,
     ),
+    "summary-members.json": Summary(
+        run=RUN, round=1, sync_time=T0, started=T0, ended=T1, exit_code=3, cells=CellCounts(ok=33, failed=1),
+        tables=(TableSummary(source="aws", table="t", cells=CellCounts(ok=33, failed=1), rows=2, bytes=900, seconds=1.5,
+                             members=(MemberSummary(table="t", cells=CellCounts(ok=33, failed=1), rows=2, lost=1),)),),
+        destinations=(DestinationSummary(destination="pg", source="aws", table="t", published=2, stale=1,
+                                         guarantee="transactional", seconds=0.5, duplicates=1,
+                                         cells=CellCounts(ok=33, failed=1), warnings=1,
+                                         members=(LoadedSummary(table="t", published=2, duplicates=1, stale=1),)),),
+        problems=(), rows=2, bytes=900, release="0.1.0", clients_not_ok=1,
+        clients=(ClientSummary(source="aws", client="2:us-east-1", failed=1, skipped=0, reason="lost"),),
+    ),
+    "conclusion.json": Conclusion(run=RUN, destination="pg", round=1, outcome="ok", started=T0, ended=T1, rows=1),
+    "backfill.json": Backfilled(
+        run="nightly-20260101-20260102", start=datetime(2026, 1, 1, tzinfo=UTC), end=datetime(2026, 1, 2, tzinfo=UTC),
+        done=datetime(2026, 3, 5, 14, 30, 12, tzinfo=UTC),
+    ),
 }  # fmt: skip
 
 KINDS = sorted({type(d) for d in DOCUMENTS.values()}, key=lambda c: c.__name__)
@@ -94,7 +133,7 @@ def test_a_document_is_written_as_its_golden_file(name):
 
 
 @pytest.mark.parametrize(
-    "golden", sorted(GOLDEN.glob("v*/*.json")), ids=lambda p: f"{p.parent.name}/{p.name}"
+    "golden", sorted(GOLDEN.glob("v*/**/*.json")), ids=lambda p: f"{p.parent.name}/{p.name}"
 )
 def test_documents_of_every_version_stay_readable(golden):
     kind = type(DOCUMENTS[golden.name])

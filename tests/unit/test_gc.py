@@ -104,3 +104,9 @@ def test_that_a_run_is_closed_is_forgotten_last(stage: Stage) -> None:
 
 def test_a_run_that_is_being_planned_is_left_alone() -> None:
     assert doomed([Candidate("new", False, False, UNPLANNED_S - 1)], keep_s=0) == []
+
+
+def test_the_shards_of_one_invocation_count_as_one_run() -> None:
+    runs = [run(f"r{day}-{n}-of-3", day) for day in range(5) for n in (1, 2, 3)]
+    gone = doomed(runs, keep_s=0, keep_runs=3)
+    assert gone == [f"r{day}-{n}-of-3" for day in (3, 4) for n in (1, 2, 3)]

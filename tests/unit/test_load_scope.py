@@ -81,6 +81,6 @@ def test_descendants_of_incremental_tables_are_kept_however_deep(tmp_path):
 
 
 def test_a_full_refresh_deletes_nothing(tmp_path):
-    run = StageRun(tmp_path, spec={"connection_string": "w"}, full_refresh=["items"])
+    run = StageRun(tmp_path, spec={"connection_string": "w"}, full_refresh=True)
     run.round([shard({"a": rows(1)})])
     assert decide(run) is None

@@ -46,6 +46,12 @@ def test_a_table_that_is_as_wanted_stays_as_it_is():
     assert changes(KEYED, KEYED) == Migration()
 
 
+def test_a_column_that_widens_may_be_null_as_well():
+    old = shape("id BIGINT!", "v INTEGER!", key=("id",))
+    wanted = shape("id BIGINT!", "v BIGINT", key=("id",))
+    assert changes(old, wanted).now == (WidenType(old, "v", "BIGINT"), DropNotNull(old, "v"))
+
+
 def test_a_new_column_is_added():
     wanted = shape("id BIGINT!", "v VARCHAR", "w BIGINT", key=("id",))
     assert changes(KEYED, wanted).now == (AddColumn(KEYED, PhysicalColumn("w", "BIGINT")),)
@@ -156,3 +162,41 @@ def applied(old: PhysicalTable, migration: Migration) -> PhysicalTable:
             case DropNotNull(_, name):
                 columns[name] = replace(columns[name], nullable=True)
     return replace(old, columns=tuple(columns.values()))
+
+
+@pytest.mark.parametrize("mode", ["safe", "forced"])
+def test_a_frozen_table_that_fits_is_left_alone(mode):
+    assert diff(KEYED, KEYED, mode, holds, frozen=True) == Migration()
+
+
+@pytest.mark.parametrize("mode", ["safe", "forced"])
+def test_a_frozen_table_is_refused_with_all_that_it_would_need(mode):
+    old = shape("id INTEGER!", "v INTEGER", "gone DATE!", "n DOUBLE!", key=("id",))
+    wanted = shape("id VARCHAR!", "v BIGINT", "w DATE", "n DOUBLE", key=("id", "w"))
+    with pytest.raises(Refused) as refused:
+        diff(old, wanted, mode, holds, frozen=True)
+    for needed in (
+        "widen column 'v' to BIGINT",
+        "let column 'gone' be null",
+        "let column 'n' be null",
+        "column 'id' is INTEGER and must become VARCHAR",
+        "column 'w' (DATE) must be added to the key",
+        "key: (id) must become (id, w)",
+    ):
+        assert needed in refused.value.message
+    assert "sharder migrate" in refused.value.hint
+
+
+def test_a_frozen_table_that_is_missing_is_refused_with_its_columns():
+    with pytest.raises(
+        Refused, match=r"create the table \(id BIGINT, v VARCHAR\), key: \(id\)"
+    ) as refused:
+        diff(None, KEYED, "safe", holds, frozen=True)
+    assert "table 't' does not fit" in refused.value.message
+
+
+def test_a_frozen_table_whose_key_would_move_to_the_id_is_refused():
+    old = shape("_cq_id UUID!", "id BIGINT!", key=("id",))
+    wanted = shape("_cq_id UUID!", "id BIGINT", key=("_cq_id",))
+    with pytest.raises(Refused, match=r"key: \(id\) must become \(_cq_id\)"):
+        diff(old, wanted, "safe", holds, frozen=True)

@@ -19,6 +19,7 @@ from contracts.stage import Stage
 from contracts.store.local import LocalStore
 from contracts.table import Column, Table
 from sharder.clients import ClientFile
+from sharder.deal import Part
 from sharder.planner import Narrowing, plan_round, sync_time
 from worker.sources.base import Clients
 
@@ -158,7 +159,7 @@ def test_schemas_are_frozen_with_the_columns_of_every_table(loaded):
 
 
 def test_the_fleet_document_decides_format_sizes_and_limits(loaded):
-    plan = planned(loaded, full_refresh=["hn"]).plan
+    plan = planned(loaded).plan
     assert (plan.format, plan.part_size, plan.attempts, plan.deadline_s) == (
         "csv",
         1 << 20,
@@ -170,7 +171,6 @@ def test_the_fleet_document_decides_format_sizes_and_limits(loaded):
         20, 50, 1200, 2,
     )  # fmt: skip
     assert (hn.rate_per_s, hn.attempts) == (0, 0)
-    assert plan.full_refresh == ("hn",)
 
 
 def test_destinations_that_hold_state_come_last_and_unused_ones_not_at_all(loaded):
@@ -347,3 +347,58 @@ def test_lines_of_the_client_file_lead_back_to_clients():
     assert file.lines_of({"2", "3:eu"}.__contains__) == {"2": [1], "3:eu": [7]}
     with pytest.raises(IndexError):
         file.client(9)
+
+
+def test_the_shards_of_a_deal_plan_every_table_once(loaded):
+    parts = [planned(loaded, narrowing=Narrowing(part=Part(n, 2))) for n in (1, 2)]
+    names = [sorted((t.source, t.name) for t in found.plan.tables) for found in parts]
+    assert names == [[("aws", "ec2"), ("hn", "items")], [("aws", "iam")]]
+    assert [found.plan.part for found in parts] == ["1/2", "2/2"]
+    assert [found.dealt for found in parts] == [3, 3]
+    whole = planned(loaded).plan
+    assert sum(found.plan.cells for found in parts) == whole.cells
+    assert whole.part == ""
+    for t in parts[0].plan.tables:
+        assert not t.authoritative
+        assert t.why_not_authoritative == "the run was narrowed by --shard"
+
+
+def test_a_surplus_shard_is_an_empty_plan_of_the_same_sources(loaded):
+    found = planned(loaded, narrowing=Narrowing(part=Part(9, 9)))
+    assert (found.plan.tables, found.plan.shards, found.plan.cells) == ((), 0, 0)
+    assert [s.name for s in found.plan.sources] == ["aws", "hn"]
+    assert list(found.shards()) == []
+
+
+def test_a_table_and_a_client_of_another_shard_are_no_mistake(loaded):
+    found = planned(loaded, narrowing=Narrowing((), ("iam",), ("1",), Part(1, 2)))
+    assert found.plan.tables == ()
+    with pytest.raises(InputError, match="--client nobody matches nothing"):
+        planned(loaded, narrowing=Narrowing(clients=("nobody",), part=Part(1, 2)))
+    with pytest.raises(InputError, match="--table nothing matches nothing"):
+        planned(loaded, narrowing=Narrowing(tables=("nothing",), part=Part(1, 2)))
+
+
+def test_a_full_refresh_names_tables(loaded):
+    def refreshed(*patterns):
+        plan = planned(loaded, full_refresh=patterns).plan
+        return {t.name for t in plan.tables if plan.refreshes(t)}
+
+    assert refreshed() == set()
+    assert refreshed("*") == {"iam", "ec2", "items"}
+    assert refreshed("ite*", "ec2") == {"items", "ec2"}
+    assert refreshed("iam_keys") == {"iam"}  # a child is read with its parents
+    with pytest.raises(InputError, match="--full-refresh itms matches nothing") as wrong:
+        refreshed("itms")
+    assert "items" in wrong.value.hint
+
+
+def test_plans_from_before_tables_could_be_named_refresh_whole_sources(loaded):
+    plan = planned(loaded).plan.model_copy(update={"full_refresh": ("hn",)})
+    assert {t.name for t in plan.tables if plan.refreshes(t)} == {"items"}
+
+
+def test_the_plan_says_of_which_invocation_it_is_and_whether_tables_may_change(loaded):
+    plan = planned(loaded, sync_id="nightly", migrate=False).plan
+    assert (plan.sync_id, plan.migrate) == ("nightly", False)
+    assert (planned(loaded).plan.sync_id, planned(loaded).plan.migrate) == ("", True)

@@ -114,9 +114,11 @@ def test_waiting_for_a_change_returns_when_a_job_ends(pool: Pool) -> None:
     assert pool.waiting() == 0
 
 
-def test_what_processes_say_is_passed_on(pool: Pool, said: list[str]) -> None:
+def test_what_processes_say_is_passed_on_with_what_they_work_on(
+    pool: Pool, said: list[str]
+) -> None:
     pool.put([shard(7)])
-    until(lambda: "handled 01-0000007" in said)
+    until(lambda: 'handled 01-0000007 run=r job="01-0000007"' in said)
 
 
 def test_processes_that_cannot_even_start_are_an_error_and_no_endless_loop(

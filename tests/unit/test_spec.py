@@ -88,8 +88,8 @@ class TestFiles:
         assert loaded(at, BOTH.replace("\n", "\r\n")).spec == loaded(at, BOTH).spec
 
     def test_a_file_that_is_no_text_is_told(self, tmp_path):
-        (tmp_path / "x.yml").write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(InputError, match="not UTF-8 text"):
+        (tmp_path / "x.yml").write_bytes(b"kind: source\na: \xff\xfe")
+        with pytest.raises(InputError, match=r"x\.yml:2:4: the file is not UTF-8 text\n  save it"):
             load([tmp_path / "x.yml"], {}, NOW)
 
     def test_the_example_of_the_documentation_is_read_as_it_is(self):
@@ -153,7 +153,7 @@ class TestDocuments:
         )
         found = loaded(at, text, {"NAME": "aws", "TOKEN": "s3cret-t0ken"}, relaxed=True)
         assert found.documents[0].text == (
-            "\nkind: source\nspec:\n  name: aws\n  path: cloudquery/aws\n"
+            "#\nkind: source\nspec:\n  name: aws\n  path: cloudquery/aws\n"
             "  tables: ['*']\n  destinations: ['aws-pg']\n  otel_endpoint: https://${TOKEN}@otel\n"
             "  spec: {token: '${TOKEN}', since: '2026-01-02', '${NAME}': 1}\n"
         )
@@ -167,6 +167,12 @@ class TestDocuments:
         found = loaded(at, text, environment)
         for document in found.documents:
             assert expand(document.text, environment, document.file) == document.model
+
+    def test_no_value_becomes_a_variable_on_the_stage(self, at):
+        text = BOTH.replace("name: aws", "name: '$${A}'")
+        (document, _) = loaded(at, text, {"A": "{HOME}"}).documents
+        assert document.name == "${HOME}"
+        assert expand(document.text, {"A": "{HOME}"}, document.file).name == "${HOME}"
 
     def test_documents_are_found_by_kind_and_name(self, at):
         found = loaded(at, BOTH)
@@ -222,13 +228,16 @@ class TestErrors:
              "  it moved into the plugin's own options, one level deeper under `spec`\n"
              "      6 |   concurrency: 5")),
             (('  tables: ["*"]\n', ""),
-             "spec.yml:3:3: 'tables' of source 'aws' is missing\n      3 |   name: aws"),
+             ("spec.yml:3:3: 'tables' of source 'aws' is missing\n"
+             '  write for example tables: ["aws_ec2_instances"], or ["*"]\n      3 |   name: aws')),
             (('["*"]', "[]"),
-             "spec.yml:6:11: 'tables' of source 'aws' must not be empty\n      6 |   tables: []"),
+             ("spec.yml:6:11: 'tables' of source 'aws' must not be empty\n"
+             '  write for example tables: ["aws_ec2_instances"], or ["*"]\n      6 |   tables: []')),
             (('["*"]', "all"),
              "spec.yml:6:11: 'tables' of source 'aws' must be a list\n  write it between brackets: […]\n      6 |   tables: all"),
             (("name: aws", "name:"),
-             "spec.yml:3:3: 'name' of source is missing\n      3 |   name:"),
+             ("spec.yml:3:3: 'name' of source is missing\n"
+             "  write a name of your own, for example name: aws\n      3 |   name:")),
             (("name: aws", "name: 123"),
              ("spec.yml:3:9: 'name' of source must be a text, but YAML reads a number or boolean here\n"
              "  put the value in quotes\n      3 |   name: 123")),
@@ -246,15 +255,16 @@ class TestErrors:
             (("[pg]", "[pgsql, pg]"),
              ("spec.yml:7:18: source 'aws' names the unknown destination 'pgsql'\n  did you mean 'pg'?\n"
              "      7 |   destinations: [pgsql, pg]")),
-            (("[pg]", "[pg, platform]"),
-             ("spec.yml:7:22: source 'aws' names the unknown destination 'platform'\n"
-             "  CloudQuery's own platform is not supported; name a destination of this spec\n"
-             "      7 |   destinations: [pg, platform]")),
+            (("[pg]", "[platform]"),
+             ("spec.yml:7:18: source 'aws' writes to CloudQuery's own platform only, which is not supported\n"
+             "  add a document with `kind: destination`, and name it here\n"
+             "      7 |   destinations: [platform]")),
             (("  name: aws", "   name: aws"), None),
             (("kind: source", "kind: 5"),
              "spec.yml:1:7: unknown kind '5'\n  known kinds: source, destination, transformer, fleet\n      1 | kind: 5"),
-            ((SOURCE[13:], "spec: [1]\n"), "spec.yml:2:7: `spec` must be a mapping\n      2 | spec: [1]"),
-            ((SOURCE, "- 1\n"), "spec.yml:1:1: a document must be a mapping with `kind` and `spec`\n      1 | - 1"),
+            ((SOURCE[13:], "spec: [1]\n"), "spec.yml:2:7: `spec` must be a mapping\n  write `key: value` lines below it\n      2 | spec: [1]"),
+            ((SOURCE, "- 1\n"), ("spec.yml:1:1: a document must be a mapping with `kind` and `spec`\n"
+             "  write `kind: source` and `spec:` on lines of their own\n      1 | - 1")),
             (("spec:\n", "spec: [\n"), None),
         ],
     )  # fmt: skip

@@ -49,6 +49,50 @@ def test_any_text_gives_a_spec_or_an_input_error(tmp_path, text, value):
         load([tmp_path / "s.yml"], {"A": value}, NOW, relaxed=True)
 
 
+DOCUMENTS = st.lists(
+    st.tuples(
+        TEXTS, st.sampled_from(["\n---\n", "\n--- \n", "\n--- # x\n", "\n...\n", "\r\n---\r\n"])
+    ),
+    min_size=1,
+    max_size=5,
+).map(lambda pairs: "".join(text + end for text, end in pairs))
+
+
+@given(texts=st.lists(DOCUMENTS, min_size=1, max_size=3), value=st.text(max_size=20))
+def test_a_directory_of_any_documents_gives_a_spec_or_an_input_error(tmp_path, texts, value):
+    for old in tmp_path.iterdir():
+        old.unlink()
+    for n, text in enumerate(texts):
+        (tmp_path / f"{n}.yml").write_text(text, encoding="utf-8", errors="replace", newline="")
+    with suppress(InputError):
+        load([tmp_path], {"A": value}, NOW, relaxed=True)
+
+
+@example(name="\x00", value="x")
+@example(name="A", value="\x00")
+@example(name="file:\x00", value="")
+@example(name="file:.", value="")
+@example(name="time:|", value="")
+@given(name=st.text(max_size=30), value=st.text(max_size=40))
+def test_any_variable_gives_a_spec_or_an_input_error(tmp_path, name, value):
+    text = (
+        "kind: source\nspec:\n  name: s\n  path: cloudquery/hackernews\n  tables: ['*']\n  destinations: [d]\n"
+        f'  spec: {{a: ${{{name}}}, b: "${{{name}}}"}}\n'
+    )
+    (tmp_path / "s.yml").write_text(text, encoding="utf-8", errors="replace", newline="")
+    with suppress(InputError):
+        load([tmp_path / "s.yml"], {name: value}, NOW, relaxed=True)
+
+
+@given(before=st.binary(max_size=20), after=st.binary(max_size=20))
+def test_bytes_that_are_no_utf8_are_told_with_the_file(tmp_path, before, after):
+    text = b"kind: source\nspec: {name: '" + before + b"\xff" + after + b"'}\n"
+    (tmp_path / "s.yml").write_bytes(text)
+    with pytest.raises(InputError, match="not UTF-8 text") as caught:
+        load([tmp_path / "s.yml"], {}, NOW)
+    assert str(tmp_path / "s.yml") in str(caught.value)
+
+
 @given(data=st.binary(max_size=60))
 def test_any_bytes_give_a_spec_or_an_input_error(tmp_path, data):
     (tmp_path / "s.yml").write_bytes(data)
@@ -108,7 +152,7 @@ def test_blanking_comments_changes_no_value_and_no_offset(value, flow):
     commented = "# first ${X}\n" + text.rstrip("\n") + "\n  # last\n"
     blanked = blank_comments(commented)
     assert len(blanked) == len(commented)
-    assert "#" not in blanked.split("\n", 1)[0]
+    assert blanked.split("\n", 1)[0] == "#" + " " * len(" first ${X}")
 
 
 SECRET = st.one_of(

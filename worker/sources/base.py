@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pyarrow as pa
 
@@ -103,6 +103,9 @@ class Context:
     deterministic_cq_id: bool = False
     rate_per_s: float = 0.0  # per client and service; 0: the source's own default
     max_clients_in_flight: int = 0  # 0: the source's own default
+    stays: bool = (
+        True  # False: closed before the slices that it cuts are read; they may not need it
+    )
 
 
 class Source(Protocol):
@@ -125,6 +128,34 @@ class Splitter(Protocol):
 
     def split(self, table: Table, client: str, n: int) -> Sequence[Mapping[str, Any]]:
         """About n slices, as JSON for `Work.slice`: together the whole cell, once. Empty: cannot be cut."""
+
+
+class Tester(Protocol):
+    """A source that can say, cheaply, whether what it reads can be reached."""
+
+    def test(self) -> str:
+        """One cheap call to everything that the spec names; a phrase about who answered.
+
+        Raises SharderError with the reason of the first that does not.
+        """
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What reading a table asks for: names of permissions, and whether its calls are billed."""
+
+    permissions: tuple[str, ...] = ()
+    paid: bool = False
+
+
+class Documented(Protocol):
+    """A source that knows more of its tables than their columns."""
+
+    def facts(self, table: Table) -> Facts: ...
+
+
+def facts_of(source: Source, table: Table) -> Facts:
+    return cast("Documented", source).facts(table) if hasattr(source, "facts") else Facts()
 
 
 class Sizer(Protocol):

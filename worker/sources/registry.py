@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A module with `open(spec, context)`, and the module of its `Options`. `needs`: (package, extra)."""
+    """A module with `open(spec, context)`, and the module of its `Options`. `needs`: (package, extra).
+
+    team: the first part of its path, besides `cloudquery` and none.
+    static: its tables are known without a connection, credentials or files.
+    """
 
     module: str
     options: str
     needs: Mapping[str, str]
+    team: str = "sharder"
+    static: bool = False
 
 
 _SQL = Entry(
@@ -40,10 +46,15 @@ _SQL = Entry(
 
 ENTRIES: Mapping[str, Entry] = {
     "aws": Entry(
-        "worker.sources.aws", "worker.sources.aws.options", {"boto3": "aws", "botocore": "aws"}
+        "worker.sources.aws",
+        "worker.sources.aws.options",
+        {"boto3": "aws", "botocore": "aws"},
+        static=True,
     ),
     "file": Entry("worker.sources.file", "worker.sources.file.options", {"obstore": "s3"}),
-    "hackernews": Entry("worker.sources.hackernews", "worker.sources.hackernews.options", {}),
+    "hackernews": Entry(
+        "worker.sources.hackernews", "worker.sources.hackernews.options", {}, static=True
+    ),
     "sql": _SQL,
 }
 

@@ -1,6 +1,7 @@
-"""An installation that has one more source: `path: test/tree` (tests/fakes/tree.py)."""
+"""An installation that has two more sources: `test/tree` and `test/ledger` (tests/fakes)."""
 
 from worker.sources.registry import ENTRIES, Entry
 
 if isinstance(ENTRIES, dict):
-    ENTRIES["tree"] = Entry("tests.fakes.tree", "tests.fakes.tree", {})
+    for _name in ("tree", "ledger"):
+        ENTRIES[_name] = Entry(f"tests.fakes.{_name}", f"tests.fakes.{_name}", {}, team="test")

@@ -124,8 +124,16 @@ def _member(line: Declared, path: str, shape: Any, prefix: str) -> LockedColumn:
     if cast := line.cast.get(name):
         return LockedColumn(name=name, type=_TYPES[cast], source=path, transform=cast, about=text)
     type_ = shapes.type_name(shape)
-    names = shapes.names(shape) if type_ == "json" else None
-    return LockedColumn(name=name, type=type_, source=path, names=names, about=text)
+    json = type_ == "json"
+    return LockedColumn(
+        name=name,
+        type=type_,
+        source=path,
+        names=shapes.names(shape) if json else None,
+        holds=shapes.holds(shape) if json else {},
+        sensitive=shapes.sensitive(shape),
+        about=text,
+    )
 
 
 def _declared(parts: Parts) -> Iterator[LockedColumn]:
@@ -159,6 +167,8 @@ def _declared(parts: Parts) -> Iterator[LockedColumn]:
             type=made,
             source=f"+{extra.column}",
             names=shapes.names(shape) if made == "json" and not transform else None,
+            holds=shapes.holds(shape) if made == "json" and not transform else {},
+            sensitive=shapes.sensitive(shape),
             about=f"From {extra.call.op}",
         )
 

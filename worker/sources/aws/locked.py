@@ -66,7 +66,13 @@ class LockedColumn(_Model):
     source: str
     transform: str = ""
     names: Names | None = None
+    holds: Mapping[str, str] = {}  # keys of a JSON object → CloudQuery's names of their types
+    sensitive: bool = False
     about: str = ""
+
+    @property
+    def type_schema(self) -> str:
+        return orjson.dumps(dict(self.holds)).decode() if self.holds else ""
 
 
 class LockedTable(_Model):
@@ -101,6 +107,8 @@ class LockedTable(_Model):
                     types.decode(c.type),
                     primary_key=c.name in self.key,
                     description=c.about,
+                    type_schema=c.type_schema,
+                    sensitive=c.sensitive,
                 )
                 for c in self.columns
             ),

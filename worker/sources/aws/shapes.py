@@ -33,6 +33,14 @@ _FLAT = {
     "blob": "binary",
 }
 TIMESTAMP = _FLAT["timestamp"]
+# The same inside of JSON, as CloudQuery names them; bytes are text there, and nested values stay JSON.
+_HELD = {
+    "string": "utf8",
+    "double": "float64",
+    "int64": "int64",
+    "bool": "bool",
+    TIMESTAMP: TIMESTAMP,
+}
 # Token members by name, for paged operations that botocore ships no paginator for: (input, output).
 _TOKENS = (
     ("NextToken", "NextToken"),
@@ -127,6 +135,19 @@ def names(shape: Any, seen: tuple[str, ...] = ()) -> dict[str, Any] | None:
         return {"*": values} if values else None
     tree = {m: names(s, seen) for m, s in members(shape).items()}
     return {m: t for m, t in tree.items() if t or m != field_name(m)} or None
+
+
+def holds(shape: Any) -> dict[str, str]:
+    """Keys of a structure's JSON and their types; empty for what has no keys of its own."""
+    if shape.type_name != "structure" or getattr(shape, "is_document_type", False):
+        return {}
+    found = members(shape).items()
+    return {field_name(m): _HELD.get(_flat(s) or "", "json") for m, s in found}
+
+
+def sensitive(shape: Any) -> bool:
+    """Whether AWS says that values may be secrets."""
+    return bool(shape.metadata.get("sensitive"))
 
 
 def about(shape: Any) -> str:

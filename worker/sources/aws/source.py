@@ -18,7 +18,7 @@ from worker.sources.aws.accounts import Account
 from worker.sources.aws.clientlist import RegionMajor, parse
 from worker.sources.aws.options import Options
 from worker.sources.aws.regions import USUAL
-from worker.sources.base import Clients, Context, Event, Work
+from worker.sources.base import Clients, Context, Event, Facts, Work
 
 if TYPE_CHECKING:
     from worker.sources.aws.calls import Caller, Place
@@ -72,6 +72,16 @@ class AwsSource:
             clients_in_flight=self._context.max_clients_in_flight,
             cancelled=self._context.cancelled,
         )
+
+    def facts(self, table: Table) -> Facts:
+        known = locked.tables()[table.name]
+        return Facts(known.actions, known.paid)
+
+    def test(self) -> str:
+        """GetCallerIdentity for every way to credentials, members of an organisation up to a number."""
+        from worker.sources.aws import identity
+
+        return identity.test(self._options, self._context)
 
     def close(self) -> None:
         """Sessions and clients stay: they belong to the process and serve its next shard."""

@@ -81,6 +81,9 @@ class HackerNews:
             except SharderError as error:
                 yield failed(client, error)
 
+    def test(self) -> str:
+        return f"newest item {self._api.max_item():,}"
+
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._api.close()

@@ -111,7 +111,8 @@ class SqlSource:
         n = min(n, max(rows // self._options.slice_rows, size // self._options.slice_bytes))
         if n < 2:
             return []
-        snapshot = engine.export_snapshot(reader.relation) if self._options.snapshot else ""
+        shares = self._options.snapshot and self._context.stays
+        snapshot = engine.export_snapshot(reader.relation) if shares else ""
         shared: dict[str, Any] = {"snapshot": snapshot} if snapshot else {}
         if name := cursor_column(table):
             shared["upper"] = reader.newest(reader.column(name), None)
@@ -204,6 +205,15 @@ class SqlSource:
         for relation in engine.relations(only=table):
             return with_key(relation, self._options.primary_keys)
         raise NotFound(f"there is no table {table}", "it was dropped, or the user may not see it")
+
+    def test(self) -> str:
+        """Connects to every database and reads its catalogue."""
+        for client, relations in self._found.items():
+            if isinstance(relations, SharderError):
+                relations.message = f"database '{client}': {relations.message}"
+                raise relations
+        count = sum(len(r) for r in self._found.values() if not isinstance(r, SharderError))
+        return f"{len(self._found):,} databases with {count:,} tables"
 
     def close(self) -> None:
         """Also ends the transactions that hold snapshots: slices not read by then fail."""

@@ -1,16 +1,20 @@
-"""Encoders: Arrow batches → bytes of one Parquet or CSV object, written while they are made."""
+"""Encoders: Arrow batches → bytes of one Parquet, CSV or JSON object, written while they are made.
+
+One write path for the parts of the stage and for the files of a destination: what differs between
+them is a dialect, which is data. Batches come in the types that the dialect's owner chose.
+"""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from io import RawIOBase
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from contracts.store import Upload
+from contracts.stagefile.sink import Sink
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -19,55 +23,7 @@ if TYPE_CHECKING:
 # (zstd 1 without dictionaries: as fast as snappy with them, 45 % fewer bytes on mostly unique text).
 _SAMPLE_ROWS = 4096
 _DISTINCT = 8
-_GATHERED_BYTES = 256 << 10
 _MANY_CHUNKS = 64  # beyond it one copy is cheaper than the writer's step from chunk to chunk
-
-
-class Sink(RawIOBase):
-    """An upload as a file, with the size and the checksum of what went through it.
-
-    Parquet's writer hands over headers of a few bytes each; they are gathered.
-    """
-
-    def __init__(self, upload: Upload) -> None:
-        super().__init__()
-        self._upload = upload
-        self._gathered = bytearray()
-        self._crc = 0
-        self._abandoned = False
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        if self._abandoned:
-            return len(data)
-        self._crc = zlib.crc32(data, self._crc)
-        self.size += len(data)
-        if len(self._gathered) + len(data) < _GATHERED_BYTES:
-            self._gathered += data
-        else:
-            self.pass_on()
-            self._upload.write(data)
-        return len(data)
-
-    def pass_on(self) -> None:
-        """What was gathered goes to the upload."""
-        if self._gathered:
-            self._upload.write(bytes(self._gathered))
-            self._gathered.clear()
-
-    def abandon(self) -> None:
-        """From now on nothing is written: Parquet's writer adds its footer even when it is collected."""
-        self._abandoned = True
-
-    def tell(self) -> int:
-        return self.size
-
-    @property
-    def checksum(self) -> str:
-        return f"crc32:{self._crc:08x}"
 
 
 class Encoder(Protocol):
@@ -77,14 +33,40 @@ class Encoder(Protocol):
     def close(self) -> None: ...
 
 
-class ParquetEncoder:
-    """One row group per write: zstd level 1, a checksum on each page."""
+MakeEncoder = Callable[[Sink, pa.Schema], Encoder]
 
-    def __init__(self, sink: Sink, schema: pa.Schema) -> None:
+
+@dataclass(frozen=True)
+class ParquetDialect:
+    """`group_rows`: the most rows of one row group; 0: one row group per write."""
+
+    codec: str = "zstd"
+    level: int | None = 1
+    version: Literal["1.0", "2.4", "2.6"] = "2.6"
+    checksums: bool = True
+    group_rows: int = 0
+
+
+@dataclass(frozen=True)
+class CsvDialect:
+    """`exact`: the stage's, where every non-null value is quoted and has the exact text of its type."""
+
+    header: bool = True
+    delimiter: str = ","
+    exact: bool = True
+
+
+class ParquetEncoder:
+    """One row group per write, unless the dialect wants smaller ones."""
+
+    def __init__(
+        self, sink: Sink, schema: pa.Schema, dialect: ParquetDialect = ParquetDialect()
+    ) -> None:
         from contracts.stagefile import parquet
 
         self._sink = sink
         self._frozen = schema
+        self._dialect = dialect
         self._schema = parquet.physical(schema)
         self._writer: pq.ParquetWriter | None = None
 
@@ -96,7 +78,8 @@ class ParquetEncoder:
             table = table.combine_chunks()
         table = parquet.encode(table, self._schema)
         writer = self._writer = self._writer or self._open(table)
-        writer.write_table(table, row_group_size=max(1, table.num_rows))
+        rows = max(1, table.num_rows)
+        writer.write_table(table, row_group_size=min(rows, self._dialect.group_rows or rows))
 
     def _open(self, first: pa.Table) -> pq.ParquetWriter:
         import pyarrow.parquet as pq
@@ -104,10 +87,11 @@ class ParquetEncoder:
         return pq.ParquetWriter(
             pa.PythonFile(self._sink, mode="w"),
             self._schema,
-            compression="zstd",
-            compression_level=1,
+            version=self._dialect.version,
+            compression=self._dialect.codec,
+            compression_level=self._dialect.level,
             use_dictionary=repetitive(first),
-            write_page_checksum=True,
+            write_page_checksum=self._dialect.checksums,
         )
 
     def close(self) -> None:
@@ -116,28 +100,48 @@ class ParquetEncoder:
 
 
 class CsvEncoder:
-    """Lines of the stage's dialect, the names first."""
+    """Lines, the names first where the dialect has them."""
 
-    def __init__(self, sink: Sink, schema: pa.Schema) -> None:
-        self._sink = sink
-        self._schema = schema
-
-    def write(self, batches: Sequence[pa.RecordBatch]) -> None:
+    def __init__(self, sink: Sink, schema: pa.Schema, dialect: CsvDialect = CsvDialect()) -> None:
         from contracts.stagefile import quoted
 
+        self._sink = sink
+        self._schema = schema
+        self._header = dialect.header
+        self._encode = quoted.encode if dialect.exact else partial(
+            quoted.encode_plain, delimiter=dialect.delimiter
+        )  # fmt: skip
+
+    def write(self, batches: Sequence[pa.RecordBatch]) -> None:
         if len(batches) > _MANY_CHUNKS:
             batches = pa.Table.from_batches(batches, self._schema).combine_chunks().to_batches()
         for batch in batches:
-            self._sink.write(memoryview(quoted.encode(batch, header=self._sink.size == 0)))
+            header = self._header and self._sink.size == 0
+            self._sink.write(memoryview(self._encode(batch, header=header)))
 
     def close(self) -> None:
         """Nothing follows the last line."""
 
 
-ENCODERS: Mapping[str, Callable[[Sink, pa.Schema], Encoder]] = {
-    "parquet": ParquetEncoder,
-    "csv": CsvEncoder,
-}
+class JsonEncoder:
+    """One object per line."""
+
+    def __init__(self, sink: Sink, schema: pa.Schema) -> None:
+        del schema  # every batch has its own names
+        self._sink = sink
+
+    def write(self, batches: Sequence[pa.RecordBatch]) -> None:
+        from contracts.stagefile import lines
+
+        for batch in batches:
+            self._sink.write(lines.encode(batch))
+
+    def close(self) -> None:
+        """Nothing follows the last line."""
+
+
+# The two formats of the stage: zstd level 1, a checksum on each page; every value quoted.
+STAGE: Mapping[str, MakeEncoder] = {"parquet": ParquetEncoder, "csv": CsvEncoder}
 
 
 def repetitive(table: pa.Table) -> list[str]:

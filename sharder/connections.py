@@ -1,0 +1,203 @@
+"""`sharder test-connection`: whether every source, destination, the stage and the broker answer, and if
+not, why.
+
+Sources are asked here, as when a run is planned. Destinations are asked by the loader, since only the
+loader has their credentials: the same job that comes before every run, which also makes our own tables.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+
+from contracts import layout
+from contracts.cursors import Cursors, Failure
+from contracts.errors import SharderError, Unreachable
+from contracts.queue import Message
+from contracts.settings import Settings
+from contracts.spec import Destination, Plugin, Source, Spec
+from contracts.specfile import LoadedSpec, SpecDocument, load
+from contracts.specfile.validate import fold
+from contracts.store import open_store, probe
+from sharder import check, gc, place, text
+from sharder.ask import Asking, ask
+from sharder.hide import Hider
+from sharder.place import Place
+from sharder.run import new_run_id
+from sharder.sources import masked
+from sharder.tested import Answer, code_of, code_of_failure
+from sharder.validating import alone
+from sharder.wishes import Wishes, now
+from worker.sources import registry
+from worker.sources.base import Context
+
+STAGE_PATIENCE_S = 2.0  # a write is tried up to five times that long
+
+Say = Callable[[str], None]
+
+
+def test(
+    paths: Sequence[str],
+    wishes: Wishes,
+    environment: Mapping[str, str],
+    say: Say,
+    *,
+    patience_s: float,
+) -> list[Answer]:
+    """Sources, destinations, stage, broker. Raises InputError for a spec that cannot be read at all."""
+    loaded = load(paths, environment, now(), relaxed=True)
+    for warning in loaded.warnings:
+        say(f"warning: {warning}")
+    found = place.settle(wishes.over(environment), loaded.spec.fleet)
+    documents = {type_: [d for d in loaded.documents if isinstance(d.model, type_)] for type_ in (Source, Destination)}  # fmt: skip
+    rows = [_source(d) for d in documents[Source]]
+    stage = [_stage(found)]
+    broker = [_broker(found)] if found.broker else []
+    why = next((f"the {r.kind} {r.name} does not work" for r in (*stage, *broker) if r.code), "")
+    if found.broker and why:
+        rows += [_row(d, "UNKNOWN", f"not asked: {why}") for d in documents[Destination]]
+    elif documents[Destination]:
+        rows += _destinations(documents[Destination], found, environment, say, patience_s)
+    return [*rows, *stage, *broker]
+
+
+def _row(document: SpecDocument, code: str, reason: str) -> Answer:
+    model = document.model
+    plugin = model.path if isinstance(model, Plugin) else ""
+    return Answer(document.kind, document.name, plugin, code, reason)
+
+
+def _failed(document: SpecDocument, error: SharderError) -> Answer:
+    code = "UNIMPLEMENTED" if check.foreign(document) else code_of(error)
+    return _row(document, code, str(error))
+
+
+def _source(document: SpecDocument) -> Answer:
+    try:
+        check.refuse_foreign(alone(document))
+        check.check(alone(document))
+        with masked(document):
+            return _row(document, "", _asked(document))
+    except SharderError as error:
+        return _failed(document, error)
+
+
+def _asked(document: SpecDocument) -> str:
+    spec = document.model
+    assert isinstance(spec, Source)
+    # Whoever tests a connection wants to know now: nothing waits between two tries.
+    context = Context(spec.name, now, lambda _s: None, lambda: False)
+    options = fold(registry.options(spec.plugin), spec.spec)
+    source = registry.open_source(spec.plugin, options, context)
+    try:
+        if hasattr(source, "test"):
+            return str(source.test())
+        tables = source.tables()
+        return f"{text.count(len(tables), 'table')}"
+    finally:
+        source.close()
+
+
+def _stage(settings: Settings) -> Answer:
+    url = settings.stage_url
+    plugin = url.split("://", 1)[0] if "://" in url else "directory"
+    try:
+        store = open_store(url, patience_s=STAGE_PATIENCE_S)
+        try:
+            probe(store)
+        finally:
+            store.close()
+    except SharderError as error:
+        return Answer("stage", url, plugin, code_of(error), str(error))
+    return Answer("stage", url, plugin, reason="reads, writes and refuses to overwrite")
+
+
+def _broker(settings: Settings) -> Answer:
+    from contracts.fleet import CeleryQueue
+
+    try:
+        queue = CeleryQueue(settings.broker)
+        try:
+            waiting, workers = queue.waiting(), queue.workers()
+        finally:
+            queue.close()
+    except SharderError as error:
+        return Answer("broker", _host(settings.broker), "redis", code_of(error), str(error))
+    alive = text.count(workers, "worker") if workers else "no worker"
+    reason = f"{alive} alive, {text.count(waiting, 'message')} waiting"
+    return Answer("broker", _host(settings.broker), "redis", reason=reason)
+
+
+def _host(url: str) -> str:
+    """A broker's address without user and password."""
+    scheme, _, rest = url.rpartition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest.rpartition("@")[2]
+
+
+def _destinations(
+    documents: Sequence[SpecDocument],
+    settings: Settings,
+    environment: Mapping[str, str],
+    say: Say,
+    patience_s: float,
+) -> list[Answer]:
+    rows: dict[str, Answer] = {}
+    good: list[SpecDocument] = []
+    for document in documents:
+        try:
+            check.refuse_foreign(alone(document))
+            check.check(alone(document))
+            (check.refuse_literals if settings.broker else check.refuse_unset)(alone(document))
+            good.append(document)
+        except SharderError as error:
+            rows[document.name] = _failed(document, error)
+    if good:
+        chosen = LoadedSpec(Spec(), tuple(good))
+        log = Hider(say, partial(check.texts, chosen, sealed=not settings.broker), environment)
+        with _somewhere(settings, environment, log) as here:
+            for name, cursors in _prepared(here, chosen, say, patience_s).items():
+                document = next(d for d in good if d.name == name)
+                rows[name] = _row(document, *_verdict(cursors))
+    return [rows[d.name] for d in documents]
+
+
+def _verdict(cursors: Cursors) -> tuple[str, str]:
+    if cursors.error:
+        return code_of_failure(cursors.error), cursors.error.message
+    return "", f"connected and ready to load ({cursors.guarantee})"
+
+
+@contextmanager
+def _somewhere(settings: Settings, environment: Mapping[str, str], say: Say) -> Iterator[Place]:
+    """A stage and a loader. Embedded in a directory of its own: a stage that fails has a row for itself."""
+    if settings.broker:
+        with place.opened(settings, environment, say) as here:
+            yield here
+        return
+    with tempfile.TemporaryDirectory(prefix="sharder-") as folder:
+        own = replace(settings, stage=folder, workers=1)
+        with place.opened(own, environment, say) as here:
+            yield here
+
+
+def _prepared(here: Place, chosen: LoadedSpec, say: Say, patience_s: float) -> dict[str, Cursors]:
+    """What the loader says of each destination. Only their documents are put on the stage, for the moment."""
+    run = new_run_id(now())
+    sealed = here.kind == "embedded"
+    try:
+        for n, written in enumerate(check.texts(chosen, sealed=sealed)):
+            here.stage.store.put(layout.spec(run, n), written.encode())
+        at = Asking(here.stage, here.queue, here.rules, say, here.pause, patience_s=patience_s)
+        messages = [Message("prepare", run, destination=d.name) for d in chosen.documents]
+        return ask(at, messages, lambda m: here.stage.cursors(m.run, m.destination), _lost)
+    finally:
+        with suppress(SharderError):
+            gc.remove(here.stage, run)
+
+
+def _lost(message: Message, why: str) -> Cursors:
+    error = Failure(message=why, kind=Unreachable.__name__)
+    return Cursors(run=message.run, destination=message.destination, error=error)

@@ -1,0 +1,76 @@
+"""Whether every destination and its transformers fit the planned tables: told before anything is extracted.
+
+The loader asks again, with the variables that only it has; here a destination whose transformers or
+options hold such a variable is left to it.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from contracts.errors import InputError
+from contracts.plan import Plan
+from contracts.spec import Destination, Transformer
+from contracts.specfile import LoadedSpec, SpecDocument, validate
+from loader.documents import effective
+from loader.transformers import registry
+from loader.transformers.chain import Chain, refuse_clashes
+from loader.warehouses import registry as warehouses
+
+
+def refuse_unfit(loaded: LoadedSpec, plan: Plan) -> None:
+    """Raises InputError, with the place of the destination's list, for the first table that does not fit."""
+    for planned in plan.destinations:
+        document = loaded.document("destination", planned.name)
+        model = document.model
+        assert isinstance(model, Destination)
+        chain = _chain(loaded, model) if model.transformers else Chain()
+        if chain is None:
+            continue
+        step: tuple[str, ...] = ("spec", "transformers")
+        try:
+            _refuse(chain, effective(model), plan)
+            step = ("spec", "spec")
+            if not document.expanded.left:
+                options = _options(document, model)
+                warehouses.admit(options, plan, model.name, chain.name)
+        except InputError as error:
+            if error.where:
+                raise
+            raise document.error(error.message, error.hint, step) from error
+
+
+def _options(document: SpecDocument, model: Destination) -> BaseModel:
+    found = warehouses.options(model.plugin)
+    return validate(found, model.spec, document, ("spec", "spec"), document.what)
+
+
+def _refuse(chain: Chain, destination: Destination, plan: Plan) -> None:
+    trees = [t for t in plan.tables if destination.name in plan.source(t.source).destinations]
+    d = warehouses.dialect(destination.plugin)
+    names = (name for t in trees for name in t.selected)
+    refuse_clashes(chain, names, destination.name, lambda table: d.folded(d.name_of(table)))
+    for tree in trees:
+        for name in tree.selected:
+            chain.checked(tree.table(name), destination, plan.sync_time)
+
+
+def _chain(loaded: LoadedSpec, destination: Destination) -> Chain | None:
+    """None if a variable is the loader's alone."""
+    named = [
+        d
+        for d in loaded.documents
+        if isinstance(d.model, Transformer) and d.model.name in destination.transformers
+    ]
+    if any(d.expanded.left for d in named):
+        return None
+    return Chain(tuple(_opened(d) for d in named))
+
+
+def _opened(document: SpecDocument) -> registry.Transformer:
+    model = document.model
+    assert isinstance(model, Transformer)
+    options = validate(
+        registry.options(model.plugin), model.spec, document, ("spec", "spec"), document.what
+    )
+    return registry.open_transformer(model.plugin, options)
