@@ -1,6 +1,6 @@
 """The object store: what a stage must be able to do, and `open_store(url)`.
 
-Implementations: `local` (a directory) and `objects` (S3; GCS and Azure are one class away).
+Implementations: `local` (a directory) and `objects` (a bucket; `s3`, `gcs` and `azure` open it).
 """
 
 from contracts.store.base import Entry, Store, Upload

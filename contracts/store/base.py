@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from contracts.errors import Permanent
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -15,6 +17,13 @@ class Entry:
     key: str
     size: int
     modified_s: float
+
+
+def check_key(key: str) -> str:
+    """The key; Permanent if a segment of it is empty, `.` or `..`, which stores take for something else."""
+    if any(segment in {"", ".", ".."} for segment in key.split("/")):
+        raise Permanent(f"not a key: {key!r}")
+    return key
 
 
 class Upload(Protocol):
@@ -54,6 +63,12 @@ class Store(Protocol):
         """Entries below a prefix, sorted by key, only keys greater than `after`; pages are streamed.
 
         The prefix is empty or ends with '/'.
+        """
+
+    def folders(self, prefix: str) -> list[str]:
+        """The first segments of the keys below a prefix that have more than one, sorted: `runs/` → run ids.
+
+        A page of a thousand objects or folders costs one request, whatever lies in the folders.
         """
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from contracts.errors import Denied, InputError, NotFound, Permanent, SharderError, StoreUnfit
-from contracts.store.base import Entry
+from contracts.store.base import Entry, check_key
 
 _TEMPORARY = ".tmp"  # hidden; `layout.escape` never makes a hidden segment, so no key ends up here
 _ABANDONED_S = 24 * 3600.0  # a temporary file of this age belongs to a process that was killed
@@ -60,9 +60,7 @@ class LocalStore:
         self._swept = False
 
     def _path(self, key: str) -> Path:
-        if any(part in {"", ".", ".."} for part in key.split("/")):
-            raise Permanent(f"not a key: {key!r}")
-        return self.root / key
+        return self.root / check_key(key)
 
     def get(self, key: str) -> bytes:
         with _asking("read", f"{self.url}/{key}"):
@@ -126,6 +124,16 @@ class LocalStore:
                 with suppress(FileNotFoundError):  # removed in between
                     status = entry.stat()
                     yield Entry(key, status.st_size, status.st_mtime)
+
+    def folders(self, prefix: str) -> list[str]:
+        with _asking("list", f"{self.url}/{prefix}"):
+            try:
+                with os.scandir(self.root / prefix) as entries:
+                    found = [e.name for e in entries if e.is_dir() and e.name != _TEMPORARY]
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        # What a killed process left of a directory holds no object, and other stores have no such folders.
+        return sorted(name for name in found if next(self._walk(f"{prefix}{name}/", ""), None))
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:

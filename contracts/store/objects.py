@@ -1,73 +1,116 @@
-"""S3 as a store, on obstore. What is S3 here is the class at the end; GCS and Azure would be two more.
+"""A bucket as a store, on obstore: S3, GCS and Azure Blob alike. Their openers say what differs.
 
 obstore is the cheapest client by far (docs/design/store.md) and runs outside the interpreter's lock.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO, Protocol
 
-from contracts.errors import Denied, InputError, Transient, missing_extra
-from contracts.store.base import Entry
+from contracts.errors import NotFound, SharderError, StoreUnfit, Transient
+from contracts.store.base import Entry, check_key
+from contracts.store.client import Bucket
+from contracts.store.failures import Failure, RequestFailed, translate
 from contracts.store.ranges import TAIL, buffered
-from contracts.store.s3_errors import Failure, translate
 
-# One buffer is filled while another is sent. S3 allows 10,000 pieces: an object may have 78 GiB.
-UPLOAD_BYTES = 8 << 20
 _PAGE = 1000  # the most that one S3 list or delete request takes
 _TRIES = 5  # of a create: lost replies, and S3's 409 for creates of one key at the same moment
 _PAUSE_S = 0.2
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+log = logging.getLogger(__name__)
+
+
+class Sender(Protocol):
+    """How bytes get into a bucket. `open` returns a writer with `write`, `close` and `abort`."""
+
+    def put(self, key: str, data: bytes, *, create: bool) -> None: ...
+    def open(self, key: str) -> Any: ...
+
+
+class ObstoreSender:
+    """Through obstore itself."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._client = bucket.client
+        self._piece = bucket.piece
+        self._attributes = dict(bucket.attributes) or None
+
+    def put(self, key: str, data: bytes, *, create: bool) -> None:
+        mode = "create" if create else "overwrite"
+        self._client.put(key, data, mode=mode, attributes=self._attributes, use_multipart=False)
+
+    def open(self, key: str) -> Any:
+        import obstore
+
+        # One piece in flight: memory stays at two buffers, whatever the size of the object.
+        writer = obstore.open_writer(
+            self._client,
+            key,
+            attributes=self._attributes,
+            buffer_size=self._piece,
+            max_concurrency=1,
+        )
+        return _Writer(writer)
+
+
+class _Writer:
+    def __init__(self, writer: Any) -> None:
+        self.write = writer.write
+        self.close = writer.close
+        self._leave = writer.__exit__
+
+    def abort(self) -> None:
+        self._leave(InterruptedError, InterruptedError(), None)
 
 
 class ObjectStore:
-    """`s3://bucket/prefix`. Transient answers are retried for about `patience_s` seconds.
-
-    Credentials: those of the environment, or else of boto3's session (profiles, SSO, web identity)
-    where boto3 is installed, or else of obstore's own chain (container, instance).
-    """
+    """One opened bucket. Transient answers are retried for as long as its opener was told."""
 
     def __init__(
         self,
-        url: str,
+        bucket: Bucket,
         *,
-        environment: Mapping[str, str] = os.environ,
-        patience_s: float = 30.0,
+        sender: Sender | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        if not bucket:
-            raise InputError(f"no bucket in {url!r}", "write s3://bucket/prefix")
-        self.bucket = bucket
-        self.url = f"s3://{bucket}/{prefix.strip('/')}".rstrip("/")
+        self.url = bucket.url
+        self.bucket = bucket.name
+        self._bucket = bucket
+        self._store = bucket.client
+        self._sender = sender or ObstoreSender(bucket)
         self._sleep = sleep
-        self._store = _open_s3(bucket, prefix.strip("/"), environment, patience_s)
 
     @contextmanager
     def _asking(self, verb: str, key: str) -> Iterator[None]:
         from obstore.exceptions import BaseError
 
+        started = time.monotonic()
         try:
             yield
-        except (BaseError, OSError) as error:  # a missing object is a FileNotFoundError
-            raise translate(error, self.url, key, verb) from error
+        except (BaseError, OSError, RequestFailed) as error:  # a missing object: FileNotFoundError
+            raise self._said(error, verb, key) from error
+        finally:
+            if self._bucket.debug:
+                seconds = time.monotonic() - started
+                log.info("store_request verb=%s key=%s seconds=%.3f", verb, key, seconds)
+
+    def _said(self, error: Exception, verb: str, key: str) -> SharderError:
+        return translate(error, self._bucket.terms, self.bucket, self.url, key, verb)
 
     def get(self, key: str) -> bytes:
-        with self._asking("read", key):
+        with self._asking("read", check_key(key)):
             data: bytes = self._store.get(key).bytes().to_bytes()
         return data
 
     def put(self, key: str, data: bytes) -> None:
-        with self._asking("write", key):
-            self._store.put(key, data, use_multipart=False)
+        with self._asking("write", check_key(key)):
+            self._sender.put(key, data, create=False)
 
     def create(self, key: str, data: bytes) -> bool:
         """A conditional PUT whose reply was lost is not repeated by obstore; it is here.
@@ -76,24 +119,23 @@ class ObjectStore:
         """
         from obstore.exceptions import BaseError
 
+        check_key(key)
         for tries_left in reversed(range(_TRIES)):
             try:
-                self._store.put(key, data, mode="create", use_multipart=False)
+                self._sender.put(key, data, create=True)
                 return True
-            except (BaseError, OSError) as error:
-                if Failure.of(error).exists:
+            except (BaseError, OSError, RequestFailed) as error:
+                if Failure.of(error).exists(self._bucket.terms):
                     return False
-                trouble = translate(error, self.url, key, "write")
+                trouble = self._said(error, "write", key)
                 if not isinstance(trouble, Transient) or not tries_left:
                     raise trouble from error
             self._sleep(_PAUSE_S)
         raise AssertionError("the last try returns or raises")
 
     def open_write(self, key: str) -> ObjectUpload:
-        import obstore
-
-        # One piece in flight: memory stays at two buffers, whatever the size of the object.
-        writer = obstore.open_writer(self._store, key, buffer_size=UPLOAD_BYTES, max_concurrency=1)
+        with self._asking("write", check_key(key)):
+            writer = self._sender.open(key)
         return ObjectUpload(writer, lambda: self._asking("write", key))
 
     def open_read(self, key: str) -> BinaryIO:
@@ -101,7 +143,7 @@ class ObjectStore:
             with self._asking("read", key):
                 return memoryview(self._store.get_range(key, start=start, end=end))
 
-        with self._asking("read", key):
+        with self._asking("read", check_key(key)):
             size, tail = self._last_bytes(key)
         return buffered(size, tail, read_range)
 
@@ -109,33 +151,53 @@ class ObjectStore:
         """The object's size and at most TAIL bytes of its end."""
         from obstore.exceptions import BaseError
 
+        from_end = self._bucket.terms.tails
         try:
-            last = self._store.get(key, options={"range": {"suffix": TAIL}})
+            asked = {"suffix": TAIL} if from_end else (0, TAIL)
+            answer = self._store.get(key, options={"range": asked})
+            size, data = answer.meta["size"], memoryview(answer.bytes())
         except BaseError as error:
-            # An empty object has no last bytes: 416 from S3, 200 from some others.
+            # An empty object has no such bytes: 416 from S3 and Azure, 200 from some others.
             if Failure.of(error).status != 416 and "non-partial" not in str(error):
                 raise
-            size = self._store.head(key)["size"]
-            return size, memoryview(
-                self._store.get_range(key, start=max(0, size - TAIL), end=size) if size else b""
-            )
-        return last.meta["size"], memoryview(last.bytes())
+            size, data = self._store.head(key)["size"], memoryview(b"")
+        if len(data) < min(size, TAIL) or (size > TAIL and not from_end):
+            data = memoryview(self._store.get_range(key, start=max(0, size - TAIL), end=size))
+        return size, data
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         pages = self._store.list(prefix or None, offset=after or None, chunk_size=_PAGE)
+        last = after
         while True:
             with self._asking("list", prefix):
                 page = next(pages, None)
             if page is None:
                 return
             for meta in page:
-                yield Entry(meta["path"], meta["size"], meta["last_modified"].timestamp())
+                entry = Entry(meta["path"], meta["size"], meta["last_modified"].timestamp())
+                if entry.key <= last:
+                    raise _unsorted(self.url, last, entry.key)
+                last = entry.key
+                yield entry
+
+    def folders(self, prefix: str) -> list[str]:
+        with self._asking("list", prefix):
+            found = self._store.list_with_delimiter(prefix or None)["common_prefixes"]
+        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
 
     def delete(self, keys: Iterable[str]) -> None:
         remaining = iter(keys)
-        while page := list(islice(remaining, _PAGE)):
-            with self._asking("delete", page[0]):
-                self._store.delete(page)
+        while page := list(islice(map(check_key, remaining), _PAGE)):
+            try:
+                self._delete(page)
+            except NotFound:  # GCS and Azure stop at a key that is gone already, and S3 does not
+                for key in page:
+                    with suppress(NotFound):
+                        self._delete([key])
+
+    def _delete(self, page: Sequence[str]) -> None:
+        with self._asking("delete", page[0]):
+            self._store.delete(page)
 
     def local_path(self, key: str) -> Path | None:
         """None: objects are not files."""
@@ -163,75 +225,12 @@ class ObjectUpload:
 
     def abort(self) -> None:
         """Sent pieces are removed; those of a killed process wait for the bucket's lifecycle rule."""
-        self._writer.__exit__(InterruptedError, InterruptedError(), None)
+        with self._asking():
+            self._writer.abort()
 
 
-def _open_s3(bucket: str, prefix: str, environment: Mapping[str, str], patience_s: float) -> Any:
-    """Raises MissingExtra, or Denied if boto3 finds a profile that it cannot use."""
-    try:
-        from obstore.store import S3Store
-    except ImportError as error:
-        raise missing_extra("obstore", "s3", f"the store s3://{bucket}") from error
-    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
-    options: dict[str, Any] = _credentials(bucket, environment)
-    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-    if region or "region" not in options:
-        options["region"] = region or "us-east-1"
-    if endpoint:
-        options["endpoint"] = endpoint
-    may_use_http = _may_use_http(endpoint, environment)
-    if (endpoint or "").startswith("http://") and not may_use_http:
-        raise InputError(
-            f"the store's endpoint is {endpoint}, without encryption",
-            "use https, or set AWS_ALLOW_HTTP=true for a store inside your own network",
-        )
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        client_options={
-            "allow_http": may_use_http,
-            "connect_timeout": "5s",
-            "timeout": "60s",  # of one request: a piece of 8 MiB at 140 kB/s
-        },
-        retry_config={
-            "max_retries": 10,
-            "retry_timeout": timedelta(seconds=patience_s),
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=10),
-                "base": 2,
-            },
-        },
-        **options,
+def _unsorted(url: str, before: str, after: str) -> StoreUnfit:
+    return StoreUnfit(
+        f"{url} lists its keys out of order ('{after}' after '{before}'), and a run reads them in order",
+        "use a bucket of the general kind (no S3 directory bucket, no hierarchical namespace)",
     )
-
-
-def _may_use_http(endpoint: str | None, environment: Mapping[str, str]) -> bool:
-    """Plain HTTP to this machine, or where AWS_ALLOW_HTTP says so (a store inside a cluster)."""
-    host = urlsplit(endpoint or "").hostname
-    return host in _LOOPBACK or environment.get("AWS_ALLOW_HTTP", "").lower() == "true"
-
-
-def _credentials(bucket: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    if environment.get("AWS_ACCESS_KEY_ID"):
-        names = {
-            "access_key_id": "AWS_ACCESS_KEY_ID",
-            "secret_access_key": "AWS_SECRET_ACCESS_KEY",
-            "token": "AWS_SESSION_TOKEN",
-        }
-        return {k: environment[name] for k, name in names.items() if environment.get(name)}
-    try:
-        import boto3
-        from botocore.exceptions import BotoCoreError
-        from obstore.auth.boto3 import Boto3CredentialProvider
-    except ImportError:
-        return {}
-    try:
-        session = boto3.Session()
-        if session.get_credentials() is None:
-            return {}
-        provider = Boto3CredentialProvider(session)
-    except BotoCoreError as error:
-        raise Denied(f"bucket '{bucket}': no AWS credentials: {error}") from error
-    region = {"region": session.region_name} if session.region_name else {}
-    return {"credential_provider": provider, **region}

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Redis and PostgreSQL from Debian's packages, if they are not on this machine yet.
+# Redis and PostgreSQL from Debian's packages, and Azurite from npm, if they are not on this machine yet.
 # Nothing is left running: the tests start servers of their own, on free loopback ports.
 set -eu
+bash "$(dirname "$0")/azurite/install.sh" ||
+  echo "azurite could not be installed (without it the tests that need it are skipped)" >&2
 missing=()
 command -v redis-server >/dev/null || missing+=(redis-server)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=(postgresql)

@@ -37,7 +37,8 @@ def open_bucket(s3: S3) -> Callable[[str], ObjectStore]:
     """A store in a fresh bucket that misbehaves in the named way."""
 
     def make(kind: str) -> ObjectStore:
-        store = ObjectStore(f"s3://{s3.create(kind)}/stage")
+        store = open_store(f"s3://{s3.create(kind)}/stage")
+        assert isinstance(store, ObjectStore)
         s3.requests()
         return store
 
@@ -79,8 +80,8 @@ def test_an_aborted_upload_removes_the_pieces_that_were_sent(
 
 def test_the_prefix_keeps_two_stages_apart(s3: S3) -> None:
     bucket = s3.create()
-    one, two = ObjectStore(f"s3://{bucket}/one/"), ObjectStore(f"s3://{bucket}/two")
-    whole = ObjectStore(f"s3://{bucket}")
+    one, two = open_store(f"s3://{bucket}/one/"), open_store(f"s3://{bucket}/two")
+    whole = open_store(f"s3://{bucket}")
     one.put("k", b"1")
     two.put("k", b"2")
     assert one.get("k") == b"1"
@@ -99,7 +100,7 @@ def test_the_probe_refuses_a_store_that_ignores_conditions(
 
 
 def test_a_missing_bucket_is_said_and_is_not_a_missing_object(s3: S3) -> None:
-    store = ObjectStore("s3://no-such-bucket/stage")
+    store = open_store("s3://no-such-bucket/stage")
     for use in (
         lambda: probe(store),
         lambda: store.get("k"),
@@ -128,7 +129,7 @@ def test_a_denied_bucket_is_said(open_bucket: Callable[[str], ObjectStore]) -> N
 
 def test_an_endpoint_that_does_not_answer_is_said(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    store = ObjectStore("s3://lake/stage", patience_s=0.2, sleep=lambda _: None)
+    store = open_store("s3://lake/stage", patience_s=0.2, sleep=lambda _: None)
     for use in (
         lambda: probe(store),
         lambda: store.get("k"),
@@ -179,11 +180,11 @@ def test_credentials_come_from_a_profile(
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_PROFILE", "lake")
-    store = ObjectStore(s3_url)
+    store = open_store(s3_url)
     assert store.create("k", b"1")
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(Denied, match="nobody"):
-        ObjectStore(s3_url)
+        open_store(s3_url)
 
 
 def test_plain_http_beyond_this_machine_needs_a_word(
@@ -191,9 +192,9 @@ def test_plain_http_beyond_this_machine_needs_a_word(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.invalid:9000")
     with pytest.raises(InputError, match="AWS_ALLOW_HTTP"):
-        ObjectStore("s3://lake/stage")
+        open_store("s3://lake/stage")
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    ObjectStore("s3://lake/stage").close()
+    open_store("s3://lake/stage").close()
 
 
 def test_a_url_without_a_bucket_is_refused() -> None:
@@ -202,5 +203,5 @@ def test_a_url_without_a_bucket_is_refused() -> None:
 
 
 def test_an_unknown_kind_of_store_is_refused() -> None:
-    with pytest.raises(InputError, match="use a directory or s3://bucket/prefix"):
+    with pytest.raises(InputError, match="use a directory, s3://bucket/prefix, gs://"):
         open_store("ftp://host/stage")

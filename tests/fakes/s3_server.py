@@ -8,10 +8,13 @@ The name of a bucket says how it misbehaves:
   deaf-…      ignores If-None-Match, as some S3 look-alikes do
   denied-…    answers 403 AccessDenied
   busy-…      answers 409 ConditionalRequestConflict to the first conditional write of each key
+  down-…      answers 503 SlowDown to everything
   slow-…      answers 503 SlowDown to the first request of each method and key
   mute-…      writes, but drops the reply of the first PUT of each key
 
-`GET /_requests` returns the requests since the last call, one JSON list of [method, path and query].
+`GET /_requests` returns the requests since the last call, one JSON list of [method, path and query];
+`GET /_headers` their `authorization` and `x-amz-…` headers, `GET /_forms` what was posted as a form (to STS).
+The role `denied` may not be assumed. With `--tls` the server speaks TLS, with a certificate of its own making.
 The first line on stdout is the port. The server ends when its stdin does.
 """
 
@@ -34,6 +37,8 @@ _ERROR = (
     '<?xml version="1.0"?><Error><Code>{0}</Code><Message>{0} by the test server</Message></Error>'
 )
 
+_STS_ERROR = f"<ErrorResponse>{_ERROR.partition('?>')[2]}</ErrorResponse>"
+
 
 class Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"  # keep-alive, as the real service
@@ -50,6 +55,8 @@ class Misbehaving:
         self._app = app
         self._lock = threading.Lock()
         self._requests: list[tuple[str, str]] = []
+        self._headers: list[dict[str, str]] = []
+        self._forms: list[str] = []
         self._met: set[tuple[str, str]] = set()
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -68,6 +75,24 @@ class Misbehaving:
         if path == "/_requests":
             seen, self._requests = self._requests, []
             return self._answer(start, "200 OK", json.dumps(seen))
+        if path == "/_headers":
+            headers, self._headers = self._headers, []
+            return self._answer(start, "200 OK", json.dumps(headers))
+        if path == "/_forms":
+            forms, self._forms = self._forms, []
+            return self._answer(start, "200 OK", json.dumps(forms))
+        self._headers.append(
+            {
+                name[5:].lower().replace("_", "-"): value
+                for name, value in environ.items()
+                if name.startswith(("HTTP_AUTHORIZATION", "HTTP_X_AMZ_"))
+            }
+        )
+        if "form" in environ.get("CONTENT_TYPE", ""):
+            form = environ["wsgi.input"].getvalue().decode()
+            self._forms.append(form)
+            if "role%2Fdenied" in form:
+                return self._refuse(start, "403 Forbidden", "AccessDenied", _STS_ERROR)
         query = environ.get("QUERY_STRING", "")
         self._requests.append((method, f"{path}?{query}" if query else path))
         bucket, _, key = path.strip("/").partition("/")
@@ -77,6 +102,8 @@ class Misbehaving:
             if fault == "busy" and "HTTP_IF_NONE_MATCH" in environ and first:
                 self._met.add((method, path))
                 return self._refuse(start, "409 Conflict", "ConditionalRequestConflict")
+            if fault == "down":
+                return self._refuse(start, "503 Slow Down", "SlowDown")
             if fault == "slow" and first:
                 self._met.add((method, path))
                 return self._refuse(start, "503 Slow Down", "SlowDown")
@@ -91,8 +118,10 @@ class Misbehaving:
             return self._refuse(start, "403 Forbidden", "AccessDenied")
         return [b"".join(self._app(environ, start))]
 
-    def _refuse(self, start: Callable[..., Any], status: str, code: str) -> Iterable[bytes]:
-        return self._answer(start, status, _ERROR.format(code))
+    def _refuse(
+        self, start: Callable[..., Any], status: str, code: str, text: str = _ERROR
+    ) -> Iterable[bytes]:
+        return self._answer(start, status, text.format(code))
 
     def _answer(self, start: Callable[..., Any], status: str, text: str) -> Iterable[bytes]:
         body = text.encode()
@@ -102,7 +131,14 @@ class Misbehaving:
 
 def main() -> None:
     app = Misbehaving(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
+    server = make_server(
+        "127.0.0.1",
+        0,
+        app,
+        threaded=True,
+        request_handler=Handler,
+        ssl_context="adhoc" if "--tls" in sys.argv else None,
+    )
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdout.write(f"{server.server_port}\n")

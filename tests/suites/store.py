@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts import layout
-from contracts.errors import NotFound
+from contracts.errors import NotFound, Permanent
 from contracts.store import Store, probe
 
 MEBIBYTE = 1 << 20
@@ -182,6 +182,14 @@ class StoreSuite:
         store.delete([])
         assert keys(store) == ["q/kept"]
 
+    def test_folders_are_the_names_directly_below_a_prefix(self, store: Store) -> None:
+        for key in ("runs/b/x/1", "runs/b/x/2", "runs/a/1", "runs/a-b/c%2Fd/1", "runs/object", "other/1"):
+            store.put(key, b"1")
+        assert store.folders("runs/") == ["a", "a-b", "b"]
+        assert store.folders("runs/b/") == ["x"]
+        assert store.folders("runs/a/") == []
+        assert store.folders("nothing/") == []
+
     def test_entries_tell_size_and_time(self, store: Store) -> None:
         store.put("k", b"12345")
         (entry,) = store.list("")
@@ -202,6 +210,20 @@ class StoreSuite:
         assert store.get(key + ".c") == b"2"
         assert keys(store, "history/src/") == sorted([key, key + ".c"])
         store.delete([key, key + ".c"])
+        assert keys(store) == []
+
+    @pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "a/./b", "../a"])
+    def test_a_key_with_an_empty_or_dotted_segment_is_refused(self, store: Store, key: str) -> None:
+        for use in (
+            lambda: store.get(key),
+            lambda: store.put(key, b"1"),
+            lambda: store.create(key, b"1"),
+            lambda: store.open_write(key),
+            lambda: store.open_read(key),
+            lambda: store.delete([key]),
+        ):
+            with pytest.raises(Permanent, match="not a key"):
+                use()
         assert keys(store) == []
 
     def test_the_probe_accepts_it_and_leaves_nothing(self, store: Store) -> None:
