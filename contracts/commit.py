@@ -95,3 +95,4 @@ class Attempt(Document):
     worker: str = ""
     started: datetime
     error: str = ""
+    reason: Reason | None = None  # of the error

@@ -18,6 +18,7 @@ Reason = Literal[
     "expired",  # credentials ended or the client is gone
     "schema",  # the rows do not match the frozen schema
     "timeout",  # the run's deadline or the cell's own limit
+    "memory",  # every attempt needed more memory than its process may have
     "lost",  # every attempt died
     "cancelled",  # the run was cancelled or abandoned
     "parent",  # the parent cell did not end ok

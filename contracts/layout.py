@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from urllib.parse import unquote_to_bytes
 
@@ -84,8 +85,12 @@ def parse_shard_id(shard: str) -> tuple[int, int]:
 
 
 def attempts(run: str, job: str) -> str:
-    """Prefix of the start markers of one job (a shard, or a load)."""
-    return f"{run_prefix(run)}attempts/{escape(job)}/"
+    """Prefix of the start markers of one job: a shard, or a load, whose name may be too long for a segment."""
+    try:
+        segment = escape(job)
+    except InputError:
+        segment = f"long-{hashlib.sha256(job.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return f"{run_prefix(run)}attempts/{segment}/"
 
 
 def attempt(run: str, job: str, attempt_id: str) -> str:

@@ -7,19 +7,20 @@ source's client file, so that a plan grows with the number of shards, not of cel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
 from contracts import layout
 from contracts.documents import Document
-from contracts.errors import Permanent
+from contracts.errors import InputError, Permanent
 from contracts.table import Table, TableDocument
 
+MOST = 10**8  # shards of a plan, or clients of a source: beyond that it is no number of ours
 Range = tuple[int, int]  # [start, stop) of lines in clients/<source>.jsonl
 
 
@@ -68,10 +69,32 @@ class Shard:
         try:
             d = orjson.loads(line)
             slice_ = Slice(**d["slice"]) if "slice" in d else None
-            ranges = tuple((int(a), int(b)) for a, b in d["clients"])
-            return cls(d["id"], d["source"], d["table"], ranges, d.get("cost_s", 0.0), slice_)
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            if slice_ and not (
+                _is_count(slice_.n) and _is_count(slice_.of) and isinstance(slice_.bounds, dict)
+            ):
+                raise ValueError("its slice is none")
+            ranges = tuple((a, b) for a, b in d["clients"])
+            _check_ranges(ranges)
+            names = (d["id"], d["source"], d["table"])
+            if not all(isinstance(name, str) for name in names):
+                raise ValueError("its names are no texts")
+            layout.parse_shard_id(d["id"])
+            return cls(*names, ranges, float(d.get("cost_s", 0.0)), slice_)
+        except (orjson.JSONDecodeError, InputError, KeyError, TypeError, ValueError) as error:
             raise Permanent(f"a line of the plan is not a shard: {error}") from error
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+
+
+def _check_ranges(ranges: Iterable[Range]) -> None:
+    """Raises ValueError unless they ascend and do not overlap."""
+    at = 0
+    for start, stop in ranges:
+        if not (_is_count(start) and _is_count(stop) and at <= start <= stop):
+            raise ValueError("its clients are no ascending ranges")
+        at = stop
 
 
 class _Model(BaseModel):
@@ -90,11 +113,12 @@ class PlannedSource(_Model):
     destinations: tuple[str, ...]
     clients: int  # lines of clients/<source>.jsonl
     attempts: int = 0  # per shard; 0: as the plan says
-    timeout_s: float = 0.0  # of one attempt at a shard
+    timeout_s: float = 0.0  # of one attempt at a shard; 0: as the plan says
     rate_per_s: float = 0.0
     max_clients_in_flight: int = 0
     version: str = ""  # as in the spec, like `tables`: for the summary
     tables: tuple[str, ...] = ()
+    otel: str = ""  # URL to which traces of this source go, besides where the programs send theirs
 
 
 class PlannedTable(_Model):
@@ -141,6 +165,9 @@ class PlannedDestination(_Model):
     version: str = ""
 
 
+N = TypeVar("N", PlannedSource, PlannedDestination)
+
+
 class Plan(Document):
     """plan/<round>/index.json. Shard numbers run from 0 in the order in which they are fed."""
 
@@ -153,10 +180,12 @@ class Plan(Document):
     format: str = "parquet"
     part_size: int = 128 << 20
     attempts: int = 3
+    shard_timeout_s: float = 0.0  # of one attempt, where the source says nothing; 0: none
     deadline_s: float = 0.0
     full_refresh: tuple[str, ...] = ()  # sources; of plans from before tables could be named
     sync_id: str = ""  # CloudQuery's invocation id; empty: the run's id
     part: str = ""  # `n/m` of `--shard`: the plan has only every m-th table; empty: all of them
+    clients: tuple[str, ...] = ()  # of `--client`: clients that none of them matches are left out
     migrate: bool = True  # False: tables must be there and fit; nothing is created or altered
     sources: tuple[PlannedSource, ...]
     destinations: tuple[PlannedDestination, ...]
@@ -164,11 +193,61 @@ class Plan(Document):
     shards: int
     cells: int
 
+    @classmethod
+    def from_bytes(cls, data: bytes, key: str = "") -> Self:
+        """Also raises Permanent where numbers do not fit together: memory is asked for by them."""
+        plan = super().from_bytes(data, key)
+        try:
+            plan.check()
+        except ValueError as error:
+            raise Permanent(f"{key or 'document'} is not a valid plan: {error}") from error
+        return plan
+
+    def check(self) -> None:
+        """Raises ValueError where its parts do not fit together."""
+        layout.check_run(self.run)
+        if not (_is_count(self.shards) and _is_count(self.round)):
+            raise ValueError("its numbers are too large")
+        for table in self.tables:
+            _check_ranges(table.clients)
+            if not (_is_count(table.first) and _is_count(table.shards)):
+                raise ValueError(f"the shards of table '{table.name}' have no numbers")
+            self.source(table.source)
+        for source in self.sources:
+            for name in source.destinations:
+                self.destination(name)
+
     def source(self, name: str) -> PlannedSource:
-        return next(s for s in self.sources if s.name == name)
+        return self._named(self.sources, name, "source")
+
+    def timeout_s(self, source: str) -> float:
+        """The longest time for one attempt at a shard of the source; 0: none."""
+        return self.source(source).timeout_s or self.shard_timeout_s
+
+    def attempts_of(self, source: str) -> int:
+        """How many attempts a shard of the source may have."""
+        return self.source(source).attempts or self.attempts
+
+    def loaded_into(self, table: PlannedTable) -> tuple[str, ...]:
+        """The destinations that take a load of the table: those of its rows, and the one of its cursors,
+        which gets nothing else if the source does not write to it.
+        """
+        written = self.source(table.source).destinations
+        incremental = any(t.incremental for t in table.tree)
+        return written + tuple(
+            d.name
+            for d in self.destinations
+            if incremental and table.source in d.holds_state_of and d.name not in written
+        )
 
     def destination(self, name: str) -> PlannedDestination:
-        return next(d for d in self.destinations if d.name == name)
+        return self._named(self.destinations, name, "destination")
+
+    def _named(self, all_: Iterable[N], name: str, noun: str) -> N:
+        for one in all_:
+            if one.name == name:
+                return one
+        raise Permanent(f"the plan of run {self.run}, round {self.round}, has no {noun} '{name}'")
 
     def refreshes(self, table: PlannedTable) -> bool:
         """Whether the table is read anew from its beginning."""

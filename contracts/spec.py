@@ -6,36 +6,21 @@ plugin and is validated by the plugin's own model; file and line of every messag
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
+from contracts.units import size_bytes
+
 WriteMode = Literal["overwrite-delete-stale", "overwrite", "append"]
 MigrateMode = Literal["safe", "forced"]
 PkMode = Literal["default", "cq-id-only"]
 Registry = Literal["cloudquery", "github", "local", "grpc", "docker", "python"]
 
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*((?:[kmgt]i?)?b?)\s*", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-def size_bytes(value: Any) -> int:
-    """`128MiB`, `5 MB`, `1024` → bytes; binary with `i`, decimal without. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if not match:
-        raise ValueError(f"not a size: {value!r}; write for example 128MiB")
-    unit = match[2].lower().removesuffix("b")
-    base = 1024 if unit.endswith("i") else 1000
-    number = float(match[1]) * base ** ("kmgt".index(unit[0]) + 1 if unit else 0)
-    if not math.isfinite(number):
-        raise ValueError(f"too large a size: {value[:20]}…")
-    return int(number)
 
 
 def seconds(value: Any) -> float:
@@ -175,8 +160,13 @@ class Source(Plugin):
     deterministic_cq_id: StrictBool = Field(
         False, description="`_cq_id` is worked out from the key instead of at random"
     )
-    otel_endpoint: str = Field("", description="Accepted; built-in plugins send nothing there")
-    otel_endpoint_insecure: StrictBool = Field(False, description="Accepted, see `otel_endpoint`")
+    otel_endpoint: str = Field(
+        "",
+        description="`host:port` of an OpenTelemetry collector (OTLP over HTTP), which gets the traces of this source",
+    )
+    otel_endpoint_insecure: StrictBool = Field(
+        False, description="The collector of `otel_endpoint` speaks HTTP without TLS"
+    )
 
 
 class Destination(Plugin):
@@ -220,12 +210,15 @@ class SourceLimits(Model):
     max_clients_in_flight: int = Field(
         0,
         ge=0,
-        description="Clients that one worker process reads at once; 0: as the source has it",
+        description="Clients that are read at once, over all workers; 0: as the source has it",
     )
     rate_limit: Rate = Field(
-        0.0, description="Calls per client and service: `20/s`; 0: as the source has it"
+        0.0,
+        description="Calls per client and service, over all workers: `20/s`; 0: as the source has it",
     )
-    timeout: Seconds = Field(0.0, description="Longest time for one attempt; 0: no limit")
+    timeout: Seconds = Field(
+        0.0, description="Longest time for one attempt; 0: `shard_timeout` of the fleet"
+    )
     attempts: int = Field(0, ge=0, description="Attempts per shard; 0: as the fleet says")
 
 
@@ -244,6 +237,11 @@ class Fleet(Model):
     part_size: Size = Field(128 << 20, ge=1 << 16, description="Size at which a new file begins")
     shard_seconds: Seconds = Field(60.0, gt=0, description="Duration that a shard is packed for")
     keep: Seconds = Field(7 * 86400.0, description="How long closed runs stay on the stage")
+    shard_timeout: Seconds = Field(
+        3600.0,
+        gt=0,
+        description="Longest time for one attempt at a shard, where the source has no `timeout` of its own",
+    )
     deadline: Seconds = Field(
         0.0, description="Longest time for a run; what is unfinished then fails. 0: none"
     )

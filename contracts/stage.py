@@ -73,7 +73,7 @@ class Stage:
 
     def runs(self) -> list[str]:
         """Ids of all runs that wrote at least one document, sorted."""
-        return self.store.folders("runs/")
+        return list(self.store.folders("runs/"))
 
     def write_clients(self, run: str, source: str, ids: Iterable[str]) -> int:
         """clients/<source>.jsonl, one JSON text per line; returns the number of lines."""
@@ -96,15 +96,23 @@ class Stage:
 
     def clients(self, run: str, source: str, ranges: Iterable[Range]) -> Iterator[str]:
         """Client ids by ranges (ascending), streamed from the file."""
-        with self.store.open_read(layout.clients(run, source)) as raw:
-            lines = iter(TextIOWrapper(raw, encoding="utf-8", newline="\n"))
+        key = layout.clients(run, source)
+        with self.store.open_read(key) as raw:
+            lines = TextIOWrapper(raw, encoding="utf-8", newline="\n")
             at = 0
             for start, stop in ranges:
                 for _ in range(start - at):
-                    next(lines)
+                    _line(lines, key)
                 for _ in range(stop - start):
-                    yield orjson.loads(next(lines))
+                    yield _client(_line(lines, key), key)
                 at = stop
+
+    def text(self, key: str) -> str:
+        """A spec document as it lies on the stage. Raises Permanent if it is no text."""
+        try:
+            return self.store.get(key).decode()
+        except UnicodeDecodeError as error:
+            raise Permanent(f"{key} is not UTF-8 text: {error.reason}") from error
 
     def start_attempt(self, attempt: Attempt) -> None:
         self.store.put(
@@ -114,15 +122,21 @@ class Stage:
     def give_up(self, attempt: Attempt, error: SharderError) -> None:
         """Say why an attempt ended without a result; a stage that cannot be written to never knows."""
         with suppress(SharderError):
-            self.start_attempt(attempt.model_copy(update={"error": str(error)}))
+            told = {"error": str(error), "reason": error.reason}
+            self.start_attempt(attempt.model_copy(update=told))
 
-    def last_error(self, run: str, job: str) -> str:
-        """What the newest attempt that could say so died of; empty if none could."""
+    def last_words(self, run: str, job: str) -> Attempt | None:
+        """The newest attempt that could say what it died of; None if none could."""
         found = []
         for entry in self.store.list(layout.attempts(run, job)):
             attempt = Attempt.from_bytes(self.store.get(entry.key), entry.key)
-            found += [(attempt.started, attempt.error)] if attempt.error else []
-        return max(found, default=(None, ""))[1]
+            found += [attempt] if attempt.error else []
+        return max(found, key=lambda a: a.started, default=None)
+
+    def last_error(self, run: str, job: str) -> str:
+        """What the newest attempt that could say so died of; empty if none could."""
+        found = self.last_words(run, job)
+        return found.error if found else ""
 
     def attempts(self, run: str, job: str) -> int:
         """How many attempts of a job have started."""
@@ -238,3 +252,26 @@ class Stage:
             return Summary.from_bytes(self.store.get(key), key)
         except NotFound:
             return None
+
+
+_LONGEST = 1 << 20  # characters of a line of the client file
+
+
+def _line(lines: TextIOWrapper, key: str) -> str:
+    try:
+        line = lines.readline(_LONGEST)
+    except UnicodeDecodeError as error:
+        raise Permanent(f"{key} is not UTF-8 text: {error.reason}") from error
+    if not line.endswith("\n"):
+        raise Permanent(f"{key} ends too early, or a line of it is too long")
+    return line
+
+
+def _client(line: str, key: str) -> str:
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise Permanent(f"a line of {key} is not JSON: {error}") from error
+    if not isinstance(found, str):
+        raise Permanent(f"a line of {key} is not the id of a client")
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -129,9 +129,27 @@ def from_json(document: Any) -> Table:
     try:
         columns = [Column(**{**c, "type": types.decode(c["type"])}) for c in document["columns"]]
         facts = {k: v for k, v in document.items() if k != "columns"}
-        return Table(columns=tuple(columns), **facts)
-    except (TypeError, KeyError) as error:
+        table = Table(columns=tuple(columns), **facts)
+    except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"not a table: {error}") from error
+    _check_facts(table)
+    for column in columns:
+        _check_facts(column)
+    return table
+
+
+def _check_facts(what: Table | Column) -> None:
+    """Raises ValueError for a value of the wrong type, which would only fail where it is used."""
+    for one in fields(what):
+        value = getattr(what, one.name)
+        wanted = _FACTS.get(one.type)
+        if wanted and not isinstance(value, wanted):
+            kind = type(what).__name__.lower()
+            raise ValueError(f"not a table: '{one.name}' of a {kind} is {value!r}"[:200])
+
+
+# Annotation, as `dataclasses.fields` has it → what a value must be.
+_FACTS: dict[Any, Any] = {"str": str, "bool": bool, "str | None": str | None}
 
 
 TableDocument = Annotated[Table, PlainValidator(from_json), PlainSerializer(to_json)]

@@ -11,6 +11,8 @@ import click
 
 from contracts import settings
 from contracts.errors import Exit, InputError, SharderError
+from contracts.fleet import JOBS_PER_CHILD
+from contracts.observe import log
 
 if TYPE_CHECKING:
     from contracts.receipt import Receipt
@@ -51,13 +53,36 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="A file that is touched while messages are consumed, for a liveness probe.",
 )
-def run(broker: str, concurrency: int, grace_s: float, alive: Path | None) -> int:
+@click.option(
+    "--metrics-port", default=0, help="Serve metrics for Prometheus on this port.  [default: none]"
+)
+@click.option(
+    "--recycle",
+    "jobs_per_child",
+    type=click.IntRange(1),
+    default=JOBS_PER_CHILD,
+    show_default=True,
+    help="Loads after which a process is replaced by a fresh one.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="Lines of text or of JSON. [env: SHARDER_LOG_FORMAT; default: text]",
+)
+def run(
+    broker: str,
+    concurrency: int,
+    grace_s: float,
+    alive: Path | None,
+    metrics_port: int,
+    jobs_per_child: int,
+    log_format: str | None,
+) -> int:
     """Take loads from the queue until SIGTERM."""
-    from loader import log
     from loader.tasks import serve
 
     found = settings.from_environment()
-    log.set_up(found.log_level)
+    log.set_up(found.log_level, log_format or found.log_format)
     broker = broker or found.broker
     if not broker:
         raise InputError(
@@ -65,7 +90,14 @@ def run(broker: str, concurrency: int, grace_s: float, alive: Path | None) -> in
             "set SHARDER_BROKER or --broker, for example redis://localhost:6379/0; "
             "without a fleet, `sharder submit` starts its own loader",
         )
-    return serve(broker, concurrency=concurrency, grace_s=grace_s, alive=alive)
+    return serve(
+        broker,
+        concurrency=concurrency,
+        grace_s=grace_s,
+        alive=alive,
+        metrics_port=metrics_port,
+        jobs_per_child=jobs_per_child,
+    )
 
 
 @cli.command()
@@ -88,7 +120,7 @@ def load(
         raise InputError(f"the stage {stage.store.url} has no run '{run_id}'")
     plan = stage.plan(run_id, number)
     planned = plan.table(source, table)
-    names = (destination,) if destination else plan.source(planned.source).destinations
+    names = (destination,) if destination else plan.loaded_into(planned)
     unknown = set(names) - {d.name for d in plan.destinations}
     if unknown:
         raise InputError(f"run {run_id} has no destination '{unknown.pop()}'")
@@ -149,10 +181,9 @@ def _stage(run: str, url: str) -> Stage:
     from contracts.layout import check_run
     from contracts.stage import Stage
     from contracts.store import open_store
-    from loader import log
 
     found = settings.from_environment()
-    log.set_up(found.log_level)
+    log.set_up(found.log_level, found.log_format)
     check_run(run)
     return Stage(open_store(url or found.stage_url))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from contracts import layout
 from contracts.errors import Permanent
@@ -40,7 +40,7 @@ def destination(
     if number is None:
         number = _number(stage, run, name)
     key = layout.spec(run, number)
-    document = expand_document(stage.store.get(key).decode(), environment, f"destination '{name}'")
+    document = expand_document(stage.text(key), environment, f"destination '{name}'")
     model = document.model
     if not isinstance(model, Destination):
         raise Permanent(f"{key} is not the document of a destination")
@@ -79,7 +79,7 @@ def _chain(stage: Stage, run: str, model: Destination, environment: Mapping[str,
 def _transformer(
     stage: Stage, run: str, number: int, name: str, environment: Mapping[str, str]
 ) -> transformers.Transformer:
-    text = stage.store.get(layout.spec(run, number)).decode()
+    text = stage.text(layout.spec(run, number))
     document = expand_document(text, environment, f"transformer '{name}'")
     model = document.model
     assert isinstance(model, Transformer)  # its kind was read from the same text
@@ -94,7 +94,10 @@ def state_tables(stage: Stage, run: str, destination: str) -> dict[str, str]:
     for _, kind, body in outlines(stage, run):
         if kind != "source" or not isinstance(options := _get(body, "backend_options"), dict):
             continue
-        backend = BackendOptions.model_validate({k.lower(): v for k, v in options.items()})
+        try:
+            backend = BackendOptions.model_validate({k.lower(): v for k, v in options.items()})
+        except ValidationError as error:
+            raise Permanent(f"run {run}: backend_options of a source are none: {error}") from error
         if backend.destination == destination:
             found[str(_get(body, "name"))] = backend.table_name
     return found
@@ -121,8 +124,11 @@ def outlines(stage: Stage, run: str) -> Iterator[tuple[int, str, dict[str, Any]]
     prefix = f"{layout.run_prefix(run)}spec/"
     for entry in stage.store.list(prefix):
         # Inside of `{…}` a variable is no YAML before it is expanded, and none is in what is read here.
-        text = VARIABLE.sub(_swapped, stage.store.get(entry.key).decode())
-        document = yaml11.parse(text).value
+        text = VARIABLE.sub(_swapped, stage.text(entry.key))
+        try:
+            document = yaml11.parse(text).value
+        except yaml11.YamlError as error:
+            raise Permanent(f"{entry.key} is not a document of a spec: {error.message}") from error
         body = _get(document, "spec") if isinstance(document, dict) else None
         if isinstance(body, dict):
             number = int(entry.key[len(prefix) :].removesuffix(".yml"))

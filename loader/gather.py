@@ -19,7 +19,7 @@ from contracts.stage import Stage
 from contracts.table import Table
 from loader import documents, ours
 from loader.migrate import diff
-from loader.outcomes import Loadable, Round, Survey, ok_cells, parts
+from loader.outcomes import Loadable, Round, Survey, not_ok, ok_cells, parts
 from loader.parts import rows
 from loader.publication import Counts, Fence, Publication, TablePublication, check_copied
 from loader.scope import stale
@@ -50,6 +50,11 @@ class Job:
     @property
     def plan(self) -> Plan:
         return self.rounds[-1].plan
+
+    @property
+    def writes(self) -> bool:
+        """False where the source keeps its cursors in the destination, and nothing else."""
+        return self.message.destination in self.plan.source(self.message.source).destinations
 
     def landing(self, n: int, like: PhysicalTable) -> PhysicalTable:
         """A landing table has no key: a repeated key is found and counted in the publish."""
@@ -97,7 +102,7 @@ def gather(job: Job, load: str, now: datetime) -> Publication:
 
 def _tables(job: Job) -> Iterator[Table]:
     """Tables of the tree that are written, parents first."""
-    selected = {name for r in job.rounds for name in r.table.selected}
+    selected = {name for r in job.rounds for name in r.table.selected if job.writes}
     return (t for t in job.rounds[-1].table.tree if t.name in selected)
 
 
@@ -205,7 +210,9 @@ def _cells(job: Job) -> Rows:
     names = {t.name: job.chain.name(t.name) for r in job.rounds for t in r.table.tree}
 
     def cells() -> Iterator[tuple[object, ...]]:
-        for c in found.not_ok.values():
+        if not job.writes:
+            return  # they are told where the rows are
+        for c in not_ok(job.stage, job.rounds, found):
             yield names[c.table], c.client, c.round, c.outcome, c.reason or "", c.message
         if not authoritative:
             for c in ok_cells(job.stage, job.rounds, found):

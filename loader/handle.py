@@ -8,18 +8,21 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import socket
 from functools import cache
 from uuid import uuid4
 
 from contracts import settings
 from contracts.errors import InputError, SharderError, Transient
+from contracts.guard import Caps, Guard
+from contracts.observe import log, metrics, trace
+from contracts.observe.log import event
 from contracts.queue import Heart, Message
 from contracts.stage import Stage
 from contracts.store import open_store
 from loader.cache import Warehouses
 from loader.conclude import conclude
 from loader.load import load
-from loader.log import event
 from loader.migrating import migrate
 from loader.prepare import prepare
 from loader.pulse import beating
@@ -36,8 +39,15 @@ def handle(data: bytes, heart: Heart) -> None:
     try:
         message = Message.from_bytes(data)
     except InputError as error:
-        event("message_dropped", level=logging.ERROR, error=error)
+        event("message_dropped", logging.ERROR, error=error)
         return
+    run, job = message.run, message.job
+    with log.job(run=run, job=job, worker=f"{socket.gethostname()}:{os.getpid()}"):
+        _handle(message, heart)
+    trace.flush()
+
+
+def _handle(message: Message, heart: Heart) -> None:
     run, job = message.run, message.job
     try:
         try:
@@ -47,23 +57,26 @@ def handle(data: bytes, heart: Heart) -> None:
             if settings.from_environment().broker:
                 _warehouses().release()
     except Transient as error:
-        event("job_postponed", level=logging.WARNING, run=run, job=job, error=error)
+        event("job_postponed", logging.WARNING, run=run, job=job, error=error)
     except SharderError as error:
-        event("job_refused", level=logging.ERROR, run=run, job=job, error=error)
+        event("job_refused", logging.ERROR, run=run, job=job, error=error)
     except Exception:  # noqa: BLE001  # top of the handler: a bug must not end what serves other runs
-        event("job_crashed", level=logging.ERROR, trace=True, run=run, job=job)
+        log.crashed("job_crashed", run=run, job=job)
 
 
 def _do(message: Message, heart: Heart) -> None:
-    stage = _stage(settings.from_environment().stage_url)
+    found = settings.from_environment()
+    stage = _stage(found.stage_url)
+    memory_bytes = found.cap_bytes()
+    guard = Guard(Caps(memory_bytes=memory_bytes))
     if message.kind == "prepare":
         # A slow warehouse is not a dead loader: with a heartbeat nobody sends the message again.
-        with beating(heart, message.run, message.job, uuid4().hex):
+        with beating(heart, message.run, message.job, uuid4().hex, guard=guard):
             prepare(message, stage=stage, environment=os.environ, warehouses=_warehouses())
         event("prepared", run=message.run, destination=message.destination)
         return
     if message.kind == "migrate":
-        with beating(heart, message.run, message.job, uuid4().hex):
+        with beating(heart, message.run, message.job, uuid4().hex, guard=guard):
             migrated = migrate(
                 message, stage=stage, environment=os.environ, warehouses=_warehouses()
             )
@@ -82,6 +95,9 @@ def _do(message: Message, heart: Heart) -> None:
         environment=os.environ,
         warehouses=_warehouses(),
         patience_s=PATIENCE_S,
+        memory_bytes=memory_bytes,
+        traces=found.traces,
+        capped=True,
     )
     if receipt is None:
         event("load_elsewhere", run=message.run, job=message.job)
@@ -98,6 +114,12 @@ def _do(message: Message, heart: Heart) -> None:
         seconds=(receipt.ended - receipt.started).total_seconds(),
         error=receipt.error,
     )
+    names = {"source": message.source, "destination": message.destination}
+    metrics.count("sharder_loads_total", **names, outcome=receipt.outcome)
+    if receipt.outcome == "ok":
+        seconds = (receipt.ended - receipt.started).total_seconds()
+        metrics.observe("sharder_load_seconds", seconds, **names)
+        metrics.count("sharder_load_rows_total", receipt.published, **names)
 
 
 def _conclude(message: Message, stage: Stage, heart: Heart) -> None:

@@ -8,6 +8,7 @@ also records the load, so that repeating a load, after a death at any step, chan
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +18,9 @@ from uuid import uuid4
 
 from contracts.commit import Attempt
 from contracts.errors import Permanent, SharderError, Transient, VersionUnknown
+from contracts.guard import Caps, Guard
+from contracts.observe import log, trace
+from contracts.observe.log import event
 from contracts.plan import Plan
 from contracts.queue import Heart, Message
 from contracts.receipt import LoadedTable, Receipt
@@ -25,7 +29,6 @@ from loader import documents
 from loader.cache import Warehouses, borrowed
 from loader.documents import OpenDestination
 from loader.gather import Job, gather, naive
-from loader.log import event
 from loader.outcomes import Round, Survey, survey
 from loader.publication import Fence, fenced
 from loader.pulse import beating
@@ -41,6 +44,9 @@ def load(
     environment: Mapping[str, str],
     warehouses: Warehouses | None = None,
     patience_s: Sequence[float] = (),
+    memory_bytes: int = 0,
+    traces: bool = False,
+    capped: bool = False,
 ) -> Receipt | None:
     """Do the load unless its receipt exists or another attempt of it is alive (then None).
 
@@ -54,11 +60,26 @@ def load(
     if heart.fresh(m.run, m.job):
         return None
     rounds = _rounds(m, stage)
+    # A broker that hands the load of a killed process out again would do so for ever.
+    if capped and stage.attempts(m.run, m.job) >= rounds[-1].plan.attempts:
+        event("load_has_had_enough", logging.WARNING)
+        return None
     attempt, started = uuid4().hex, datetime.now(UTC)
     marker = Attempt(run=m.run, job=m.job, attempt=attempt, started=started)
     stage.start_attempt(marker)
     found: OpenDestination | None = None
-    with beating(heart, m.run, m.job, attempt):
+    guard = Guard(Caps(memory_bytes=memory_bytes))
+    to = trace.endpoints(traces, [rounds[-1].plan.source(m.source).otel])
+    names: dict[str, str | float] = {
+        "destination": m.destination, "source": m.source, "table": m.table, "round": m.round,
+    }  # fmt: skip
+    with (
+        log.job(attempt=attempt),
+        trace.span(m.run, "load", to, **names) as span,
+        beating(
+            heart, m.run, m.job, attempt, guard=guard, give_up=lambda e: stage.give_up(marker, e)
+        ),
+    ):
         try:
             number = rounds[-1].plan.destination(m.destination).spec
             found = opened = documents.destination(stage, m.run, m.destination, environment, number)
@@ -74,11 +95,17 @@ def load(
             raise
         except Permanent as error:
             receipt = _failed(m, started, str(error))
+            if found and _fenced(found):
+                receipt = _after_all(m, stage, rounds, found, started) or receipt
         stage.create_receipt(receipt)
         kept = stage.receipt(m.run, m.destination, m.source, m.table, m.round)
         if found and kept and kept.outcome == "failed" and not _fenced(found):
             with borrowed(warehouses) as cache:
                 _withdraw(m, rounds, found, cache)
+        if kept:
+            span.put(outcome=kept.outcome, rows=kept.published)
+            if kept.outcome == "failed":
+                span.failed("the load failed")
     return kept
 
 
@@ -110,14 +137,15 @@ def _load(
     plan, traits = rounds[-1].plan, warehouse.traits
     fence = warehouse.fence(m.source, m.table)
     if traits.fenced:
+        if receipt := _published(m, stage, rounds, warehouse, started):
+            return receipt
         done = _done(m, plan, fence)
     else:
         _take_over(m, stage, rounds, started)
         done = _received(m, stage)
-    if m.round in done:
-        # Published already; only the receipt was not written.
-        found = survey(stage, rounds, (m.round,))
-        return _receipt(m, started, found, warehouse, warehouse.recorded(load_id(m)))
+        if m.round in done:
+            found = survey(stage, rounds, (m.round,))
+            return _receipt(m, started, found, warehouse, warehouse.recorded(load_id(m)))
     if traits.whole:
         done = ()
     warehouse.admit(plan, m.destination, opened.chain.name)
@@ -132,11 +160,58 @@ def _load(
         m, stage, rounds, found, fence, warehouse, opened.destination,
         f"{place}_{attempt[:12]}", opened.chain,
     )  # fmt: skip
-    publication = replace(gather(job, load_id(m), started), sync_id=plan.sync_id)
-    published = warehouse.publish(publication)
+    publication = replace(
+        gather(job, load_id(m), started),
+        sync_id=plan.sync_id,
+        confirm=lambda: _not_given_up(m, stage),
+    )
+    with trace.step("publish"):
+        published = warehouse.publish(publication)
     warehouse.drop_landings(job.prefix)
-    warnings = (*publication.warnings, *(_replaced(found) if traits.whole else ()))
+    warnings = (*publication.warnings, *(_replaced(found, rounds[0]) if traits.whole else ()))
     return _receipt(m, started, found, warehouse, published.tables, warnings)
+
+
+def _published(
+    m: Message, stage: Stage, rounds: list[Round], warehouse: Warehouse, started: datetime
+) -> Receipt | None:
+    """The receipt of a load whose rows are in already, by whichever attempt; None if they are not.
+
+    The fence knows the rounds of the newest run only; `sharder_loads` also knows a load of ours over which
+    a newer run has been published since.
+    """
+    fence, tables = warehouse.fence(m.source, m.table), warehouse.recorded(load_id(m))
+    if not tables and not (fence and fence.run == m.run and m.round in fence.rounds):
+        return None
+    return _receipt(m, started, survey(stage, rounds, (m.round,)), warehouse, tables)
+
+
+def _after_all(
+    m: Message,
+    stage: Stage,
+    rounds: list[Round],
+    opened: OpenDestination,
+    started: datetime,
+) -> Receipt | None:
+    """A load that failed here may have been published by another attempt: its receipt must say what is in
+    the warehouse. One that cannot be asked has nothing to say.
+    """
+    # Not one of those that are kept open: the load that failed has closed its own.
+    with suppress(SharderError), borrowed(None) as once, once.use(m.run, opened) as warehouse:
+        return _published(m, stage, rounds, warehouse, started)
+    return None
+
+
+def _not_given_up(m: Message, stage: Stage) -> None:
+    """Raises Permanent if the load has a failed receipt: we were taken for dead, and what follows from that
+    has been decided. Asked as the last step before the commit of a publish.
+    """
+    receipt = stage.receipt(m.run, m.destination, m.source, m.table, m.round)
+    if receipt and receipt.outcome == "failed":
+        raise Permanent(
+            f"the load was given up while this attempt was at it, so nothing was published: {receipt.error}",
+            f"sharder retry {m.run}",
+        )
 
 
 def _rounds(m: Message, stage: Stage) -> list[Round]:
@@ -152,7 +227,10 @@ def _rounds(m: Message, stage: Stage) -> list[Round]:
     return found
 
 
-def _replaced(found: Survey) -> Iterator[str]:
+def _replaced(found: Survey, first: Round) -> Iterator[str]:
+    """`first`: the round of the run that has all of its clients."""
+    if (why := first.table.why_not_authoritative) and not first.plan.part:
+        yield f"the file of table '{first.table.name}' was replaced, and has no rows of clients outside the plan: {why}"
     for table, cells in sorted(found.counts.items()):
         if cells.failed or cells.skipped:
             yield (

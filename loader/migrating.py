@@ -7,7 +7,7 @@ says how many did not. One table that is refused does not keep the others from b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 
 from contracts.errors import Permanent, Transient
@@ -16,14 +16,14 @@ from contracts.plan import Plan
 from contracts.queue import Message
 from contracts.stage import Stage
 from contracts.table import Table
-from loader import documents, ours
+from loader import conclude, documents, ours
 from loader.cache import Warehouses, borrowed
 from loader.documents import OpenDestination
 from loader.migrate import CreateTable, Migration, Rebuild, described, diff
 from loader.prepare import failure
 from loader.shape import PhysicalTable
 from loader.target import target
-from loader.transformers.chain import refuse_clashes
+from loader.transformers.chain import Chain, refuse_clashes
 from loader.warehouses.base import Warehouse
 
 
@@ -84,6 +84,10 @@ def _tables(
             )
         else:
             yield _migrated(goal, plan, warehouse, found)
+    if found.destination.send_sync_summary and warehouse.traits.lands:
+        # Otherwise a run with --no-migrate would have nowhere to write its summary; transformers leave it alone.
+        goal = _Goal("", conclude.table())
+        yield _migrated(goal, plan, warehouse, replace(found, chain=Chain()))
 
 
 def _goals(plan: Plan, destination: str) -> Iterator[_Goal]:

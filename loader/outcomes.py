@@ -1,7 +1,7 @@
 """What the rounds of a run say about one top-level table: outcomes of cells, rows to load, cursors.
 
-Commits are read as a stream: memory grows with the cells that are not ok, with the slices of huge
-cells and with the cells of retry rounds, never with the cells of a run.
+Commits are read as a stream: memory grows with the slices of huge cells and with the cells of retry rounds,
+never with the cells of a run, whether they ended ok or not.
 
 A cell is ok when all its slices are, in any round. Of the rounds that a load covers a cell's rows come
 from one: the last in which it ended ok, else the last that has rows up to a checkpoint; a cell that
@@ -26,9 +26,9 @@ READ_AHEAD = 16  # commits asked for at once, where each takes a round trip
 _SEVERITY = {"ok": 0, "skipped": 1, "failed": 2}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """How one cell ended in one round. `rows` are those that may be loaded."""
+    """How one cell ended in one round. `rows` are those that may be loaded; `sliced`: over several shards."""
 
     table: str
     client: str
@@ -38,6 +38,7 @@ class Seen:
     reason: Reason | None = None
     message: str = ""
     cursor: Mapping[str, str] = field(default_factory=dict)
+    sliced: bool = False
 
     @property
     def key(self) -> Key:
@@ -53,13 +54,12 @@ class Seen:
 class Survey:
     """The result of reading every commit of the table once.
 
-    `not_ok`: cells that no round ended ok, with their last outcome. `expected`: rows to load per table.
-    `taken` names the round that a cell's rows come from, 0 for none, where it is not the only one it is in.
+    `expected`: rows to load per table. `taken` names the round that a cell's rows come from, 0 for none, where
+    a single commit does not say it: of cells of several rounds, and of sliced cells.
     """
 
     pending: tuple[int, ...]
     counts: dict[str, Counts] = field(default_factory=dict)
-    not_ok: dict[Key, Seen] = field(default_factory=dict)
     expected: dict[str, int] = field(default_factory=dict)
     cursors: dict[str, str] = field(default_factory=dict)
     taken: dict[Key, int] = field(default_factory=dict)
@@ -72,8 +72,6 @@ class Survey:
         last = entries[-1]
         ok = [e for e in entries if e.outcome == "ok"]
         self._count(last.table, "ok" if ok else last.outcome)
-        if not ok:
-            self.not_ok[last.key] = last
         fresh = [e for e in entries if e.round in self.pending and e.gives]
         if any(e.round not in self.pending for e in ok):
             fresh = []
@@ -83,7 +81,8 @@ class Survey:
         if source:
             self.expected[source.table] = self.expected.get(source.table, 0) + source.rows
             agree(self.cursors, source)
-        if any(e.round in self.pending for e in entries) and (not alone or source is None):
+        apart = not alone or (source is None and last.sliced)
+        if apart and any(e.round in self.pending for e in entries):
             self.taken[last.key] = source.round if source else 0
 
     def _count(self, table: str, outcome: Outcome) -> None:
@@ -116,16 +115,28 @@ class Round:
 def survey(stage: Stage, rounds: list[Round], pending: tuple[int, ...]) -> Survey:
     """Read the commits of all rounds, the first one (the only large one) as a stream."""
     result = Survey(pending)
+    for entries in _by_cell(stage, rounds):
+        result.settle(entries, alone=len(entries) == 1)
+    return result
+
+
+def not_ok(stage: Stage, rounds: list[Round], found: Survey) -> Iterator[Seen]:
+    """Cells that no round ended ok, with their last outcome: read once more, as there may be millions."""
+    if any(c.failed or c.skipped for c in found.counts.values()):
+        for entries in _by_cell(stage, rounds):
+            if all(e.outcome != "ok" for e in entries):
+                yield entries[-1]
+
+
+def _by_cell(stage: Stage, rounds: list[Round]) -> Iterator[list[Seen]]:
+    """The ends of each cell in all rounds, oldest first."""
     later: dict[Key, list[Seen]] = {}
     for round_ in rounds[1:]:
         for seen in cells(stage, round_):
             later.setdefault(seen.key, []).append(seen)
     for seen in cells(stage, rounds[0]):
-        entries = later.pop(seen.key, [])
-        result.settle([seen, *entries], alone=not entries)
-    for entries in later.values():
-        result.settle(entries, alone=len(entries) == 1)
-    return result
+        yield [seen, *later.pop(seen.key, [])]
+    yield from later.values()
 
 
 def parts(stage: Stage, rounds: list[Round], found: Survey) -> dict[str, list[Loadable]]:
@@ -138,9 +149,17 @@ def parts(stage: Stage, rounds: list[Round], found: Survey) -> dict[str, list[Lo
         if round_.number not in found.pending:
             continue
         for _, commit in commits(stage, round_):
+            # A manifest may name a cell as failed and not as dropped: what counts is how the cell ended.
+            given = {
+                (c.table, c.client) for c in commit.cells if c.outcome == "ok" or c.rows or c.cursor
+            }
             for part in commit.parts:
                 dropped = set(part.dropped)
-                dropped |= {c for c in part.cells if not found.takes(round_.number, part.table, c)}
+                for client in part.cells:
+                    key = part.table, client
+                    alone = key not in found.taken
+                    if key not in given if alone else not found.takes(round_.number, *key):
+                        dropped.add(client)
                 rows = part.rows - sum(part.cells[c] for c in dropped)
                 if rows:
                     slim = {"dropped": tuple(sorted(dropped)), "cells": {}}
@@ -169,7 +188,8 @@ def cells(stage: Stage, round_: Round) -> Iterator[Seen]:
                 yield seen
     for seen in joined.values():
         # A cell whose other slice failed gives no rows and no cursor.
-        yield seen if seen.outcome == "ok" else replace(seen, rows=0, cursor={})
+        whole = replace(seen, sliced=True)
+        yield whole if seen.outcome == "ok" else replace(whole, rows=0, cursor={})
 
 
 def commits(stage: Stage, round_: Round) -> Iterator[tuple[Shard, Commit]]:

@@ -7,7 +7,7 @@ first, so that of two loads of a table one waits for the other, and the later on
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -69,7 +69,8 @@ class Publication:
 
     `expected` is the fence as it was when the load began: rounds that it names were left out.
     `cells` is a landing table of the load's cells (`ours.CELLS_LANDING`). `sync_id`: what `{{SYNC_ID}}` stands
-    for; empty: the run's id.
+    for; empty: the run's id. `confirm` is called as the last step before the commit; what it raises undoes
+    the publish.
     """
 
     load: str
@@ -87,6 +88,7 @@ class Publication:
     state: PhysicalTable | None
     warnings: tuple[str, ...] = ()
     sync_id: str = ""
+    confirm: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def publish(session: Session, d: Dialect, p: Publication) -> Published:
     tables = tuple(_table(session, d, p, t) for t in p.tables)
     _set_cursors(session, d, p)
     _record(session, d, p, tables)
+    p.confirm()
     return Published(tables)
 
 

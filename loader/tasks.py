@@ -16,7 +16,22 @@ def work(data: bytes, heart: Heart) -> None:
 
 
 def serve(
-    broker: str, *, concurrency: int = 1, grace_s: float = 0.0, alive: Path | None = None
+    broker: str,
+    *,
+    concurrency: int = 1,
+    grace_s: float = 0.0,
+    alive: Path | None = None,
+    metrics_port: int = 0,
+    jobs_per_child: int = fleet.JOBS_PER_CHILD,
 ) -> int:
     """Run in the foreground until SIGTERM or SIGINT; returns the exit code (`contracts.fleet.serve`)."""
-    return fleet.serve(broker, "loads", work, concurrency=concurrency, grace_s=grace_s, alive=alive)
+    return fleet.serve(
+        broker,
+        "loads",
+        work,
+        concurrency=concurrency,
+        grace_s=grace_s,
+        alive=alive,
+        metrics_port=metrics_port,
+        jobs_per_child=jobs_per_child,
+    )

@@ -17,6 +17,7 @@ from contracts.spec import Destination, Plugin, Source, Transformer
 from contracts.specfile import (
     LoadedSpec,
     SpecDocument,
+    conceal,
     line_to_write,
     literals,
     seal,
@@ -29,11 +30,14 @@ from worker.sources import registry as sources
 def check(loaded: LoadedSpec) -> tuple[str, ...]:
     """Validate the nested options of every document; warnings about those that mean nothing here.
 
+    What stands in their secret fields is not told from here on.
+
     Raises InputError for the first wrong one.
     """
     warnings: list[str] = []
     for document in loaded.documents:
         options = options_model(document)
+        conceal(document, secret_paths(document))
         # With a variable that only the loader has, a value may not yet be what it will be.
         if options and not document.expanded.left:
             spec = getattr(document.model, "spec", None)

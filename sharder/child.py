@@ -7,7 +7,6 @@ first moment at which nothing else is left to do.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import queue
 import sys
@@ -16,9 +15,10 @@ from multiprocessing.connection import Connection
 
 import orjson
 
-from contracts import settings
+from contracts import memory, settings
+from contracts.observe import log
 
-FORMAT = "%(asctime)s %(levelname)s %(message)s"  # as `sharder.log` reads it
+LEAVES_S = 10.0
 
 
 class PipeHeart:
@@ -45,7 +45,9 @@ class PipeHeart:
 
 
 def serve(handler: str, pipe: Connection) -> None:
-    """Handle messages until the parent is gone; then end at once, in the middle of whatever it is."""
+    """Handle messages until an empty one comes. When the parent is gone end at once, in the middle of whatever
+    it is.
+    """
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def listen() -> None:
@@ -57,16 +59,24 @@ def serve(handler: str, pipe: Connection) -> None:
 
     threading.Thread(target=listen, name="parent", daemon=True).start()
     module, _, function = handler.partition(":")
-    logging.basicConfig(format=FORMAT)
-    program = logging.getLogger(module.partition(".")[0])
-    program.setLevel(settings.from_environment().log_level.upper())
+    log.set_up(settings.from_environment().log_level)  # as text: `sharder.log` reads it
     handle = getattr(importlib.import_module(module), function)
+    if module.startswith("worker."):
+        memory.settle()
     heart = PipeHeart(pipe)
     heart.send("ready")
-    while True:
-        handle(inbox.get(), heart)
+    while message := inbox.get():
+        handle(message, heart)
         heart.send("done")
 
 
+def main(handler: str, pipe: Connection) -> None:
+    """Serve, then close what is open; a thread that somebody left running does not keep the process."""
+    serve(handler, pipe)
+    last = threading.Timer(LEAVES_S, os._exit, (0,))
+    last.daemon = True
+    last.start()
+
+
 if __name__ == "__main__":
-    serve(sys.argv[1], Connection(int(sys.argv[2])))
+    main(sys.argv[1], Connection(int(sys.argv[2])))

@@ -18,7 +18,7 @@ from uuid import uuid4
 import orjson
 
 from contracts import layout
-from contracts.commit import Cell, Commit
+from contracts.commit import Attempt, Cell, Commit
 from contracts.errors import NotFound, SharderError, Transient
 from contracts.plan import Plan, Shard
 from contracts.queue import Message, Queue
@@ -38,6 +38,8 @@ BATCH = 256  # commits in memory
 THREADS = 16  # requests at once to a store that is not on this machine
 WORKERS_S = 10.0  # asking a fleet how many workers are alive takes a second
 CANCEL_S = 2.0
+LIMITS = frozenset({"timeout", "memory"})  # reasons of attempts that ended their own process
+SILENT = "none of them could say why: so ends a process that the kernel kills, probably for lack of memory"
 PACE_S = 0.1  # between two steps while things happen; embedded a pool that runs dry ends the pause
 
 
@@ -75,6 +77,7 @@ class Drive:
         self._loads = {_receipt_key(m): m for m in self.watch.pending_loads()}
         self._workers = (-WORKERS_S, 0)
         self._cancelled = (-CANCEL_S, "")
+        self._looked_s, self._blind = clock(), False  # the last look that succeeded; none did since
         self._counted: set[int] = (
             set()
         )  # since the last decision: in the tally, unknown to the watch
@@ -115,7 +118,7 @@ class Drive:
             done = self._concluding.step(self._clock())
             return True, told(self._stage, self._plan, self._closed) if done else None
         # Everything is read before anything is decided: what fails here is seen again next time.
-        seen, receipts = self._look(self.watch.wants())
+        seen, receipts = self._seen()
         ended = self._count(n for n in seen.commits if not self.watch.has(n))
         actions = self.watch.tick(seen)
         self._counted.clear()
@@ -137,6 +140,18 @@ class Drive:
                     return self.step()
         self._teller.progress(self._plan, self.tally)
         return bool(ended or actions or self.watch.doubts), None
+
+    def _seen(self) -> tuple[Seen, Mapping[str, Receipt]]:
+        """One look; the time in which looking was not possible is told to the watch before it decides."""
+        try:
+            seen, receipts = self._look(self.watch.wants())
+        except Transient:
+            self._blind = True
+            raise
+        if self._blind:
+            self.watch.excuse(seen.now - self._looked_s)
+        self._looked_s, self._blind = seen.now, False
+        return seen, receipts
 
     def _count(self, numbers: Iterable[int]) -> int:
         """Take in the commits of these shards, each once even if the store fails in between; how many."""
@@ -209,9 +224,13 @@ class Drive:
 
     def _fail_shard(self, failure: FailShards, shard_id: str) -> None:
         now, shard = self._now(), self._stage.shard(self._plan.run, shard_id)
+        said = self._stage.last_words(self._plan.run, shard_id)
+        # A limit that ended the attempts says more than that they were lost.
+        limit = said.reason if said and said.reason in LIMITS else None
         verdict = Cell(
-            table=shard.table, client="", outcome="failed", reason=failure.reason,
-            message=self._explained(failure.message, shard_id),
+            table=shard.table, client="", outcome="failed",
+            reason=limit if limit and failure.reason == "lost" else failure.reason,
+            message=_explained(failure, said),
         )  # fmt: skip
         self._stage.create_commit(
             Commit(
@@ -222,18 +241,14 @@ class Drive:
 
     def _fail_load(self, failure: FailLoad) -> None:
         now, load = self._now(), failure.load
+        said = self._stage.last_words(load.run, load.job)
         self._stage.create_receipt(
             Receipt(
                 run=load.run, destination=load.destination, source=load.source, table=load.table,
                 round=load.round, rounds=(load.round,), load=self._by, outcome="failed",
-                error=self._explained(failure.error, load.job), started=now, ended=now,
+                error=_explained(failure, said), started=now, ended=now,
             )
         )  # fmt: skip
-
-    def _explained(self, text: str, job: str) -> str:
-        """Attempts that died leave no result, but the last one may have said why."""
-        said = self._stage.last_error(self._plan.run, job)
-        return f"{text}; the last one said: {said}" if said else text
 
     def _close(self) -> Summary:
         lost = self.watch.shards.lost + self.watch.loads.lost
@@ -252,6 +267,17 @@ class Drive:
             return [function(item) for item in found]
         with ThreadPoolExecutor(min(THREADS, len(found))) as threads:
             return list(threads.map(function, found))
+
+
+def _explained(failure: FailShards | FailLoad, said: Attempt | None) -> str:
+    """Attempts that died leave no result, but the last one may have said why."""
+    text = failure.message if isinstance(failure, FailShards) else failure.error
+    if said:
+        return f"{text}; the last one said: {said.error}"
+    silent = (
+        isinstance(failure, FailShards) and failure.reason == "lost" and "attempts started" in text
+    )
+    return f"{text}; {SILENT}" if silent else text
 
 
 def _receipt_key(m: Message) -> str:

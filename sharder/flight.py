@@ -105,6 +105,11 @@ class Flights:
                 flight.empties += 1
                 flight.doubtful = flight.empties >= 2
 
+    def excuse(self, seconds: float) -> None:
+        """We could not look for so long, nor may they have been able to beat: it is nobody's silence."""
+        for flight in self._flights.values():
+            flight.beat_s += seconds
+
     def judge(self, now: float, attempts: Mapping[str, int]) -> tuple[list[str], list[Lost]]:
         """The doubtful jobs whose start markers were counted: those to hand out again, and the lost.
 

@@ -1,7 +1,8 @@
 """Which runs are removed from the stage, and in which order their objects go.
 
-Only closed runs go, and of a run the record that it is closed goes last: whoever is interrupted in the
-middle leaves a run that is still closed, and that the next submit removes.
+Only closed runs go, and runs that never had a plan, and none that somebody alive holds. Of a run the plans
+go first and the record that it is closed goes last: whoever looks in the middle finds no half run to go on
+with, and whoever is interrupted there leaves a run that is still closed, and that the next one removes.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from itertools import accumulate, islice
 
 from contracts import layout
 from contracts.stage import Stage
+from contracts.store import Entry
+from loader.ahead import ahead
 from sharder import lease
 from sharder.deal import share
 
 EMBEDDED_KEEPS = 3  # runs
 UNPLANNED_S = 86400.0  # after a day nobody is planning any more
+BATCH = 1000  # keys per request, and between two looks whether somebody took the run up
+THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,17 @@ class Candidate:
     closed: bool
     planned: bool
     age_s: float
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What was removed, or would be."""
+
+    objects: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Gone) -> Gone:
+        return Gone(self.objects + other.objects, self.bytes + other.bytes)
 
 
 def doomed(candidates: Sequence[Candidate], *, keep_s: float, keep_runs: int = 0) -> list[str]:
@@ -44,25 +60,51 @@ def doomed(candidates: Sequence[Candidate], *, keep_s: float, keep_runs: int = 0
 
 
 def candidates(stage: Stage, now: datetime) -> Iterator[Candidate]:
-    for run in stage.runs():
-        prefix = layout.run_prefix(run)
-        closed = {_round(e.key): e.modified_s for e in stage.store.list(f"{prefix}closed/")}
-        rounds = stage.rounds(run)
-        if closed and max(closed) >= max(rounds, default=0):
-            yield Candidate(run, True, True, now.timestamp() - max(closed.values()))
-        else:
-            first = next(iter(stage.store.list(prefix)), None)
-            age_s = now.timestamp() - first.modified_s if first else 0.0
-            yield Candidate(run, False, bool(rounds), age_s)
+    """Every run, by id."""
+
+    def look(run: str) -> Candidate:
+        return _candidate(stage, run, now)
+
+    runs = stage.runs()
+    remote = stage.store.local_path("runs/x") is None
+    return ahead(look, runs, THREADS) if remote and runs else map(look, runs)
 
 
-def remove(stage: Stage, run: str) -> None:
-    """Remove every object of a run; that it is closed is forgotten last."""
+def _candidate(stage: Stage, run: str, now: datetime) -> Candidate:
     prefix = layout.run_prefix(run)
-    closed = f"{prefix}closed/"
-    keys = (e.key for e in stage.store.list(prefix))
-    _delete(stage, (k for k in keys if not k.startswith(closed)))
-    _delete(stage, (e.key for e in stage.store.list(closed)))
+    closed = {_round(e.key): e.modified_s for e in stage.store.list(f"{prefix}closed/")}
+    rounds = stage.rounds(run)
+    if closed and max(closed) >= max(rounds, default=0):
+        return Candidate(run, True, True, now.timestamp() - max(closed.values()))
+    if rounds:
+        return Candidate(run, False, True, 0.0)
+    newest = max((e.modified_s for e in stage.store.list(prefix)), default=now.timestamp())
+    return Candidate(run, False, False, now.timestamp() - newest)
+
+
+def remove(stage: Stage, run: str, *, unless_held: bool = False) -> Gone:
+    """Remove every object of a run. With `unless_held` it stops as soon as somebody alive holds the run."""
+    gone = Gone()
+    for step in _in_order(stage, run):
+        for batch in batches(step):  # a bucket deletes the keys of one request in any order
+            if unless_held and run in lease.holders(stage.store):
+                return gone
+            stage.store.delete([e.key for e in batch])
+            gone += sizes(batch)
+    return gone
+
+
+def _in_order(stage: Stage, run: str) -> Iterator[Iterator[Entry]]:
+    """Plans, everything else, that the rounds are closed."""
+    prefix = layout.run_prefix(run)
+    plans, closed = f"{prefix}plan/", f"{prefix}closed/"
+
+    def index(entry: Entry) -> bool:
+        return entry.key.startswith(plans) and entry.key.endswith("/index.json")
+
+    yield (e for e in stage.store.list(plans) if index(e))
+    yield (e for e in stage.store.list(prefix) if not index(e) and not e.key.startswith(closed))
+    yield stage.store.list(closed)
 
 
 def collect(stage: Stage, now: datetime, *, keep_s: float, keep_runs: int = 0) -> list[str]:
@@ -71,14 +113,19 @@ def collect(stage: Stage, now: datetime, *, keep_s: float, keep_runs: int = 0) -
     busy = lease.holders(stage.store)  # somebody may be about to add a round to a closed run
     found = [run for run in due if run not in busy]
     for run in found:
-        remove(stage, run)
+        remove(stage, run, unless_held=True)
     return found
 
 
-def _delete(stage: Stage, keys: Iterable[str]) -> None:
-    iterator = iter(keys)
-    while batch := list(islice(iterator, 1000)):
-        stage.store.delete(batch)
+def batches(entries: Iterable[Entry], size: int = BATCH) -> Iterator[list[Entry]]:
+    iterator = iter(entries)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def sizes(entries: Iterable[Entry]) -> Gone:
+    found = list(entries)
+    return Gone(len(found), sum(e.size for e in found))
 
 
 def _round(key: str) -> int:

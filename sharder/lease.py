@@ -86,7 +86,7 @@ def parallel(part: str, sync_id: str, other: str, other_sync_id: str) -> bool:
 
 
 def read(store: Store, source: str, destination: str, part: str = "") -> Lease | None:
-    return _at(store, layout.lease(source, destination, part))
+    return at(store, layout.lease(source, destination, part))
 
 
 def beside(store: Store, source: str, destination: str) -> Iterator[Lease]:
@@ -94,22 +94,27 @@ def beside(store: Store, source: str, destination: str) -> Iterator[Lease]:
     keys = [layout.lease(source, destination)]
     keys += [e.key for e in store.list(layout.part_leases(source, destination))]
     for key in keys:
-        if found := _at(store, key):
+        if found := at(store, key):
             yield found
 
 
-def _at(store: Store, key: str) -> Lease | None:
+def at(store: Store, key: str) -> Lease | None:
     try:
         return Lease.from_bytes(store.get(key), key)
     except NotFound:  # or given back in between
         return None
 
 
+def living(store: Store) -> dict[str, Lease]:
+    """Run → a lease of somebody alive who is at work on it."""
+    now, host = datetime.now(UTC), socket.gethostname()
+    found = (at(store, entry.key) for entry in store.list(layout.LEASES))
+    return {lease.run: lease for lease in found if lease and alive(lease, now, host)}
+
+
 def holders(store: Store) -> set[str]:
     """The runs that somebody alive is at work on."""
-    now, host = datetime.now(UTC), socket.gethostname()
-    found = (_at(store, entry.key) for entry in store.list(layout.LEASES))
-    return {lease.run for lease in found if lease and alive(lease, now, host)}
+    return set(living(store))
 
 
 WATCH = ("", "watch")  # the lease of `sharder watch`: no source is named by an empty text
@@ -164,7 +169,7 @@ class Leases:
     def renew(self) -> None:
         """Once. What another live process took over, because we were given up for dead, stays its own."""
         for pair in self._pairs:
-            held = _at(self._store, self._key(pair))
+            held = at(self._store, self._key(pair))
             if held is None:
                 self._store.create(self._key(pair), self._lease(pair).to_bytes())
             elif self._is_mine(held) or not self._is_alive(held):
@@ -174,7 +179,7 @@ class Leases:
         """Stop renewing but keep them: whoever watches the run next takes them over."""
         self._end()
         for pair in self._pairs:
-            held = _at(self._store, self._key(pair))
+            held = at(self._store, self._key(pair))
             if held and self._is_mine(held):
                 self._write(pair, nobody=True)
         self._pairs = ()
@@ -208,7 +213,7 @@ class Leases:
 
     def _give_back(self) -> None:
         for pair in self._pairs:
-            held = _at(self._store, self._key(pair))
+            held = at(self._store, self._key(pair))
             if held and self._is_mine(held):
                 self._store.delete([self._key(pair)])
 

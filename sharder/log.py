@@ -20,6 +20,7 @@ import orjson
 
 from contracts.errors import InputError
 from contracts.settings import Settings
+from contracts.veil import VEIL
 from sharder.summary import Tally
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Log:
             told = [message.replace("\n", "\\n")] if message else []
             told += [f"{key}={_plain(value)}" for key, value in fields.items()]
             line = f"{at:%Y-%m-%dT%H:%M:%S.%fZ} {name} {' '.join(told)}"
+        line = VEIL(line)  # the error that ends a command may be a library's, in its own words
         for stream in self._streams:
             print(line, file=stream, flush=True)
 

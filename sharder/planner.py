@@ -14,6 +14,7 @@ from contracts import layout
 from contracts.cursors import Cursors
 from contracts.errors import InputError
 from contracts.history import History
+from contracts.observe import trace
 from contracts.plan import (
     Plan,
     PlannedDestination,
@@ -132,9 +133,11 @@ def plan_round(
         format=spec.fleet.format,
         part_size=spec.fleet.part_size,
         attempts=spec.fleet.attempts,
+        shard_timeout_s=spec.fleet.shard_timeout,
         deadline_s=spec.fleet.deadline,
         sync_id=sync_id,
         part=str(narrowing.part or ""),
+        clients=narrowing.clients,
         migrate=migrate,
         sources=tuple(_planned_source(loaded, s, len(files[s.name])) for s in chosen),
         destinations=_destinations(loaded, chosen),
@@ -279,6 +282,7 @@ def _planned_source(loaded: LoadedSpec, source: SourceSpec, clients: int) -> Pla
         max_clients_in_flight=limits.max_clients_in_flight,
         version=source.version,
         tables=source.tables,
+        otel=trace.url(source.otel_endpoint, insecure=source.otel_endpoint_insecure),
     )
 
 

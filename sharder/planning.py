@@ -12,6 +12,7 @@ from dataclasses import replace
 from contracts import layout
 from contracts.cursors import Cursors
 from contracts.errors import SharderError
+from contracts.observe import trace
 from contracts.plan import Plan
 from contracts.spec import Plugin, Spec
 from contracts.spec import Source as SourceSpec
@@ -47,6 +48,9 @@ def first(
             for s in chosen:
                 written = loaded.document("source", s.name)
                 for warning in select.surprises(s, opened[s.name].tables(), written):
+                    report.say(f"warning: {warning}")
+            if not (wishes.sources or wishes.tables or wishes.clients or wishes.part):
+                for warning in shown.surprises(loaded, planned.plan):
                     report.say(f"warning: {warning}")
             for source, lines in planned.clients.items():
                 here.stage.write_clients(run, source, lines)
@@ -84,6 +88,11 @@ def again(here: Place, run: str, wishes: Wishes, report: Report) -> Plan | None:
     here.stage.store.delete([layout.cancel(run)])
     here.stage.write_plan(plan, planned.shards())
     return plan
+
+
+def collectors(chosen: Sequence[SourceSpec]) -> list[str]:
+    """Where the sources want their traces."""
+    return [trace.url(s.otel_endpoint, insecure=s.otel_endpoint_insecure) for s in chosen]
 
 
 def introduction(spec: Spec, chosen: Sequence[SourceSpec]) -> Iterator[str]:
@@ -126,19 +135,23 @@ def _planned(
     stage: Stage,
     cursors: Mapping[str, Cursors],
 ) -> Planned:
-    planned = plan_round(
-        loaded,
-        opened,
-        run=run,
-        now=now(),
-        cursors=cursors,
-        histories=stage.history,
-        narrowing=Narrowing(wishes.sources, wishes.tables, wishes.clients, wishes.part),
-        full_refresh=wishes.full_refresh,
-        sync_id=wishes.run_id,
-        migrate=wishes.migrate,
-    )
-    shown.refuse_unfit(loaded, planned.plan)
+    def of(part: Part | None) -> Planned:
+        return plan_round(
+            loaded,
+            opened,
+            run=run,
+            now=now(),
+            cursors=cursors,
+            histories=stage.history,
+            narrowing=Narrowing(wishes.sources, wishes.tables, wishes.clients, part),
+            full_refresh=wishes.full_refresh,
+            sync_id=wishes.run_id,
+            migrate=wishes.migrate,
+        )
+
+    planned = of(wishes.part)
+    # What two shards would write under one name is in the plan of neither.
+    shown.refuse_unfit(loaded, of(None).plan if wishes.part else planned.plan)
     if wishes.deadline is None:
         return planned
     return replace(planned, plan=planned.plan.model_copy(update={"deadline_s": wishes.deadline}))

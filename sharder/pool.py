@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -22,12 +23,15 @@ from typing import Literal
 
 import orjson
 
+from contracts import memory, settings
 from contracts.errors import Permanent
 from contracts.queue import Message
+from contracts.settings import LIMITS_FD, PROCESSES
 
 Role = Literal["worker", "loader"]
 
 STARTS = 3  # processes of a role that may end one after the other before they could serve
+JOBS = 1000  # after so many a child is replaced by a fresh one, or when it has grown (`contracts.memory`)
 SILENT_S = 30.0  # a child whose attempt does not beat for so long is stuck, and replaced when asked
 HANDLERS: Mapping[Role, str] = {
     "worker": "worker.handle:handle",
@@ -49,19 +53,30 @@ class _Child:
     """One process, its pipe, and the job that it works on."""
 
     def __init__(
-        self, role: Role, handler: str, environment: Mapping[str, str], log: Callable[[str], None]
+        self,
+        role: Role,
+        handler: str,
+        environment: Mapping[str, str],
+        log: Callable[[str], None],
+        shared: int,
     ) -> None:
         self.role = role
         self.job: tuple[str, str] | None = None  # run, job
         self._last = ""  # the same as text, kept for lines that are read after the job's end
         self.serves = False  # it has imported its handler
+        self.jobs = 0  # that it has done
+        self.leaves = False  # it was told to end, and takes no more jobs
         self.beat_s = 0.0
         self.pipe, other = Pipe()
         with other:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "sharder.child", handler, str(other.fileno())],
-                env={**environment, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-                pass_fds=[other.fileno()],
+                env={
+                    **environment,
+                    "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+                    LIMITS_FD: str(shared),
+                },
+                pass_fds=[other.fileno(), shared],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -90,6 +105,29 @@ class _Child:
         self._last = f" run={message.run} job={orjson.dumps(message.job).decode()}"
         self.pipe.send_bytes(message.to_bytes())
 
+    def leave(self) -> None:
+        """Have it end in its own time, closing what it holds."""
+        self.leaves = True
+        with contextlib.suppress(OSError):
+            self.pipe.send_bytes(b"")
+
+    def post_mortem(self) -> str:
+        """What is to be told of a child that ended in the middle of a job; empty if it said so itself."""
+        try:
+            code = self._process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            return ""
+        if not self.job or code != -signal.SIGKILL:
+            return ""
+        kills = memory.oom_kills()
+        known = (
+            f" (the kernel has ended {kills} processes of this container for that)" if kills else ""
+        )
+        return (
+            f"warning: the {self.role} process {self.pid} was killed in the middle of {self.job[1]} of run "
+            f"{self.job[0]}, probably for lack of memory{known}"
+        )
+
     def end(self) -> None:
         """Kill it with all that it started, and reap; nothing that it holds is worth a farewell."""
         with contextlib.suppress(ProcessLookupError):
@@ -108,10 +146,21 @@ class Pool:
         environment: Mapping[str, str] | None = None,
         log: Callable[[str], None] = to_stderr,
         handlers: Mapping[Role, str] = HANDLERS,
+        jobs: int = JOBS,
     ) -> None:
-        """`workers`: 0 means one per core. `environment` is all that the children get of their settings."""
+        """`workers`: 0 means one per core. `environment` is all that the children get of their settings.
+        After `jobs` a child is replaced.
+        """
         self._size: Mapping[Role, int] = {"worker": workers or cores(), "loader": 1}
-        self._environment = dict(os.environ if environment is None else environment)
+        # Temporary files of the children, which are killed in the end, go with it.
+        self._home = tempfile.TemporaryDirectory(prefix="sharder-", ignore_cleanup_errors=True)
+        given = dict(os.environ if environment is None else environment)
+        self._environment = {**given, "TMPDIR": self._home.name}
+        self._jobs = jobs
+        found = settings.from_environment(given)
+        self._full: Mapping[Role, int] = {
+            role: memory.recycle_bytes(found.cap_bytes(size)) for role, size in self._size.items()
+        }
         self._log, self._handlers = log, handlers
         self._queued: Mapping[Role, deque[Message]] = {"worker": deque(), "loader": deque()}
         self._children: list[_Child] = []
@@ -120,6 +169,8 @@ class Pool:
         self._ended = 0  # jobs that ended, in whatever way: what `wait` waits for
         self._seen = 0
         self._bell, self._ear = Pipe()
+        # Rates and places that the workers share (worker/limits/machine.py); it goes with the last of us.
+        self._shared = tempfile.TemporaryFile()  # noqa: SIM115 — closed by `close`
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="pool", daemon=True)
         self._thread.start()
@@ -197,6 +248,8 @@ class Pool:
         self._children = []
         self._bell.close()
         self._ear.close()
+        self._home.cleanup()
+        self._shared.close()
 
     def _ring(self) -> None:
         self._bell.send_bytes(b"")
@@ -221,12 +274,19 @@ class Pool:
             try:
                 event = orjson.loads(child.pipe.recv_bytes())
             except (EOFError, OSError):
+                why = child.post_mortem()
                 self._drop(child)
+                if why:
+                    self._log(why)
                 return
             if event == "ready":
                 child.serves, self._stillborn[child.role] = True, 0
             elif event == "done":
                 self._finish(child)
+                child.jobs += 1
+                grown = memory.resident_bytes(child.pid) > self._full[child.role]
+                if child.jobs >= self._jobs or grown:
+                    child.leave()
             else:
                 child.beat_s = time.monotonic()
 
@@ -251,11 +311,13 @@ class Pool:
     def _idle(self, role: Role) -> _Child | None:
         mine = [c for c in self._children if c.role == role]
         for child in mine:
-            if not child.job:
+            if not child.job and not child.leaves:
                 return child
         if len(mine) >= self._size[role]:
             return None
-        child = _Child(role, self._handlers[role], self._environment, self._log)
+        shared = self._shared.fileno()
+        environment = {**self._environment, PROCESSES: str(self._size[role])}
+        child = _Child(role, self._handlers[role], environment, self._log, shared)
         self._children.append(child)
         return child
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.errors import SharderError
 from contracts.plan import Plan
 from contracts.specfile import LoadedSpec, load
-from sharder import check, place, planning, status, text
+from contracts.stage import Stage
+from sharder import check, crew, detail, listing, place, planning, status, text
 from sharder.wishes import Wishes, now
 
 
@@ -91,28 +93,37 @@ def _document(planned: Plan, i: int) -> dict[str, Any]:
     }
 
 
-def status_of(run: str, stage_url: str, environment: Mapping[str, str]) -> Shown:
-    stage = place.open_stage(Wishes(stage=stage_url).over(environment))
-    found = status.status(stage, run)
-    return Shown(status.lines(found), [found.to_json()])
+def status_of(run: str, wishes: Wishes, environment: Mapping[str, str]) -> Shown:
+    """How far a run is or how it ended, what goes on in it, and who is there to work on it."""
+    found = wishes.over(environment)
+    stage = place.open_stage(found)
+    now_is = status.status(stage, run)
+    if not now_is.round:
+        return Shown(status.lines(now_is), [now_is.to_json()])
+    inside = detail.detail(stage, stage.plan(run, now_is.round), now())
+    there = crew.crew(found.broker or _broker_of(stage, run, environment))
+    said = detail.lines(inside)
+    if not now_is.summary:  # a summary tells these itself
+        said += [*text.problems(inside.problems), *crew.lines(there)]
+    document = now_is.to_json() | inside.to_json() | there.to_json()
+    return Shown(status.lines(now_is, said), [document])
 
 
-def runs(stage_url: str, environment: Mapping[str, str]) -> Shown:
-    """One line per run, the newest last."""
+def _broker_of(stage: Stage, run: str, environment: Mapping[str, str]) -> str:
+    """As the run's own fleet document says, if we can read it here."""
+    from sharder.run import fleet_of
+
+    try:
+        return fleet_of(stage, run, environment).broker
+    except SharderError:  # its variables are set where it was submitted
+        return ""
+
+
+def runs(stage_url: str, environment: Mapping[str, str], limit: int = 0) -> Shown:
+    """One line per run, the newest last; with `limit` only the newest so many."""
     stage = place.open_stage(Wishes(stage=stage_url).over(environment))
-    found = status.table(stage)
+    found, older = listing.table(stage, now(), limit)
     if not found:
         return Shown([], [], [f"the stage {stage.store.url} holds no run"])
-    rows = [("run", "state", "started", "sources", "rows", "cells failed")]
-    rows += [
-        (
-            s.run,
-            s.state,
-            f"{s.started:%Y-%m-%d %H:%M}" if s.started else "",
-            ", ".join(s.sources),
-            f"{s.summary.rows:,}" if s.summary else "",
-            f"{s.summary.cells.failed:,}" if s.summary else "",
-        )
-        for s in found
-    ]
-    return Shown(text.columns(rows, right=(4, 5)), [s.to_json() for s in found])
+    notes = [f"{text.count(older, 'older run')} not shown; --limit 0 shows all"] if older else []
+    return Shown(listing.lines(found), [one.to_json() for one in found], notes)

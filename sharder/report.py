@@ -94,7 +94,7 @@ class Lines:
             if shown[name] != self._shown.get(name):
                 self.say(self._line(name, totals, elapsed_s))
         if shown != self._shown and tally.loads:
-            loads = sum(len(plan.source(t.source).destinations) for t in plan.tables)
+            loads = sum(len(plan.loaded_into(t)) for t in plan.tables)
             self.say(f"loaded {tally.loads:,} of {text.count(loads, 'table')}")
         self._shown = shown
 
@@ -192,7 +192,7 @@ class Live:
                 f"[red]{t.failed:,}[/]" if t.failed else "0", f"{t.skipped:,}",
                 f"{t.rows:,}", f"{speed:,.0f}", "" if left is None else text.duration(left),
             )  # fmt: skip
-        loads = sum(len(plan.source(t.source).destinations) for t in plan.tables)
+        loads = sum(len(plan.loaded_into(t)) for t in plan.tables)
         table.caption = f"{tally.loads:,} of {text.count(loads, 'table')} loaded"
         table.caption_justify = "left"
         return table

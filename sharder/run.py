@@ -7,7 +7,7 @@ before every destination has answered, and nothing is loaded twice whatever ends
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,13 +15,26 @@ from secrets import token_hex
 
 from contracts import layout
 from contracts.errors import Exit, InputError, Permanent, SharderError
+from contracts.observe import trace
 from contracts.plan import Plan
 from contracts.spec import Fleet
 from contracts.specfile import LoadedSpec, expand, load
 from contracts.stage import Stage
 from contracts.summary import Summary
 from loader import documents
-from sharder import check, conclude, gc, lease, metrics, place, planning, status, summary_file, text
+from sharder import (
+    again,
+    check,
+    conclude,
+    gc,
+    lease,
+    metrics,
+    place,
+    planning,
+    status,
+    summary_file,
+    text,
+)
 from sharder import drive as driving
 from sharder.hide import Hider
 from sharder.place import Place
@@ -69,8 +82,12 @@ def submit(
             _can_detach(here)
         if wishes.run_id and here.stage.rounds(run):
             start.planned()
+            for line in again.told(here.stage, run, loaded, sealed=not found.broker):
+                report.say(line)
             return _go_on(here, run, wishes, report)
-        return _submit(here, run, loaded, wishes, report, start)
+        to = trace.endpoints(found.traces, planning.collectors(chosen))
+        with trace.root(run, "submit", to):
+            return _submit(here, run, loaded, wishes, report, start)
 
 
 def _run_id(wishes: Wishes, at: datetime) -> str:
@@ -88,13 +105,19 @@ def _submit(
     own = lease.Leases(here.stage.store, run, pairs, part=part, sync_id=wishes.run_id)
     with _leased(own, alone=True) as leases:
         _finish_earlier(here, run, names, report, part=part, sync_id=wishes.run_id)
-        with planning.first(here, run, loaded, wishes, report) as plan:
+        if not here.stage.rounds(run):
+            # Of an older run of this id, which `gc` was removing, a commit or a summary may be left.
+            gc.remove(here.stage, run)
+        with ExitStack() as planned:
+            with trace.step("plan"):
+                plan = planned.enter_context(planning.first(here, run, loaded, wishes, report))
             start.planned()
             if wishes.detach:
                 leases.leave()
                 report.say(f"run {run} is left to the watch; see: sharder status {run}")
                 return Exit.OK
-            summary = _watched(here, plan, report)
+            with trace.step("watch"):
+                summary = _watched(here, plan, report)
     keep_runs = gc.EMBEDDED_KEEPS if here.kind == "embedded" else 0
     try:
         gc.collect(here.stage, now(), keep_s=loaded.spec.fleet.keep, keep_runs=keep_runs)
@@ -267,7 +290,7 @@ def fleet_of(stage: Stage, run: str, environment: Mapping[str, str]) -> Fleet:
     for number, kind, _ in documents.outlines(stage, run):
         if kind == Fleet.kind:
             key = layout.spec(run, number)
-            found = expand(stage.store.get(key).decode(), environment, key)
+            found = expand(stage.text(key), environment, key)
             if isinstance(found, Fleet):
                 return found
     return Fleet()
@@ -275,4 +298,4 @@ def fleet_of(stage: Stage, run: str, environment: Mapping[str, str]) -> Fleet:
 
 def _texts(stage: Stage, run: str) -> Iterable[str]:
     for entry in stage.store.list(f"{layout.run_prefix(run)}spec/"):
-        yield stage.store.get(entry.key).decode()
+        yield stage.text(entry.key)

@@ -6,10 +6,12 @@ options hold such a variable is left to it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pydantic import BaseModel
 
 from contracts.errors import InputError
-from contracts.plan import Plan
+from contracts.plan import Plan, PlannedTable
 from contracts.spec import Destination, Transformer
 from contracts.specfile import LoadedSpec, SpecDocument, validate
 from loader.documents import effective
@@ -40,13 +42,35 @@ def refuse_unfit(loaded: LoadedSpec, plan: Plan) -> None:
             raise document.error(error.message, error.hint, step) from error
 
 
+def surprises(loaded: LoadedSpec, plan: Plan) -> Iterator[str]:
+    """Names in the options of transformers that no planned table has, which CloudQuery passes over in silence:
+    what a misspelt one was to hide is shown. Of a narrowed run nothing can be said.
+    """
+    for planned in plan.destinations:
+        document = loaded.document("destination", planned.name)
+        model = document.model
+        assert isinstance(model, Destination)
+        chain = _chain(loaded, model) if model.transformers else None
+        if chain:
+            tables = [tree.table(name) for tree in _trees(plan, model) for name in tree.selected]
+            for phrase in dict.fromkeys(chain.unmet(tables, plan.sync_time)):
+                yield document.warning(
+                    f"transformers of destination '{model.name}': {phrase}",
+                    ("spec", "transformers"),
+                )
+
+
+def _trees(plan: Plan, destination: Destination) -> list[PlannedTable]:
+    return [t for t in plan.tables if destination.name in plan.source(t.source).destinations]
+
+
 def _options(document: SpecDocument, model: Destination) -> BaseModel:
     found = warehouses.options(model.plugin)
     return validate(found, model.spec, document, ("spec", "spec"), document.what)
 
 
 def _refuse(chain: Chain, destination: Destination, plan: Plan) -> None:
-    trees = [t for t in plan.tables if destination.name in plan.source(t.source).destinations]
+    trees = _trees(plan, destination)
     d = warehouses.dialect(destination.plugin)
     names = (name for t in trees for name in t.selected)
     refuse_clashes(chain, names, destination.name, lambda table: d.folded(d.name_of(table)))

@@ -16,6 +16,8 @@ from contracts.spec import Source as SourceSpec
 from contracts.spec import SourceLimits
 from contracts.specfile import LoadedSpec, SpecDocument
 from contracts.specfile.validate import fold
+from worker.limits.machine import LocalPermits
+from worker.limits.pace import Paced
 from worker.sources import registry
 from worker.sources.base import Context, Source
 
@@ -44,6 +46,7 @@ def _open(document: SpecDocument, spec: SourceSpec, limits: SourceLimits, *, sta
         deterministic_cq_id=spec.deterministic_cq_id,
         rate_per_s=limits.rate_limit,
         max_clients_in_flight=limits.max_clients_in_flight,
+        pace=Paced(LocalPermits(), spec.name, sleep=time.sleep, cancelled=lambda: False),
         stays=stays,
     )
     with masked(document):

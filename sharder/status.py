@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -90,6 +90,13 @@ def holder(stage: Stage, plan: Plan) -> lease.Lease | None:
     return None
 
 
+def by(held: lease.Lease | None) -> str:
+    """Who holds a run; empty if nobody does."""
+    if held is None:
+        return ""
+    return f"process {held.pid} on {held.host}" if held.pid else "left to a watch"
+
+
 def status(stage: Stage, run: str) -> Status:
     """Raises InputError if there is no such run."""
     rounds = stage.rounds(known(stage, run))
@@ -107,9 +114,9 @@ def status(stage: Stage, run: str) -> Status:
         sources=tuple(s.name for s in plan.sources),
         shards=plan.shards,
         commits=_commits(stage, plan),
-        loads=sum(len(plan.source(t.source).destinations) for t in plan.tables),
+        loads=sum(len(plan.loaded_into(t)) for t in plan.tables),
         receipts=sum(e.key.endswith(suffix) for e in stage.store.list(layout.loads(run))),
-        held_by=f"process {held.pid} on {held.host}" if held else "",
+        held_by=by(held),
         cancelled=cancelled(stage, run),
         summary=summary,
     )
@@ -122,8 +129,8 @@ def _commits(stage: Stage, plan: Plan) -> int:
     return sum(1 for _ in stage.committed_shards(plan.run, *ends))
 
 
-def lines(s: Status) -> list[str]:
-    """The status for people; the last line says what to do next."""
+def lines(s: Status, inside: Sequence[str] = ()) -> list[str]:
+    """The status for people; the last line says what to do next. `inside`: more about the round."""
     head = f"run {s.run}: {s.state}" + (f", round {s.round}" if s.round > 1 else "")
     if s.state == "unplanned":
         return [head, "it ended before it had a plan, and loaded nothing: submit it again"]
@@ -133,24 +140,8 @@ def lines(s: Status) -> list[str]:
         f"  extracted: {s.commits:,} of {text.count(s.shards, 'shard')}",
         f"  loaded: {s.receipts:,} of {text.count(s.loads, 'table')}",
     ]
-    found += [f"  {s.cancelled}"] if s.cancelled else []
+    found += [f"  {s.cancelled}"] if s.cancelled and not s.summary else []
+    found += inside
     if s.summary:
         return [*found, *text.summary(s.summary)]
     return [*found, *([f"go on with: sharder resume {s.run}"] if s.state == "interrupted" else [])]
-
-
-def table(stage: Stage) -> list[Status]:
-    """All runs of the stage, newest last; without counting their shards."""
-    found = []
-    for run in stage.runs():
-        rounds = stage.rounds(run)
-        if not rounds:
-            found.append(Status(run, 0, "unplanned"))
-            continue
-        plan, summary = stage.plan(run, rounds[-1]), stage.summary(run, rounds[-1])
-        state: State = "closed" if summary else "running" if holder(stage, plan) else "interrupted"
-        sources = tuple(s.name for s in plan.sources)
-        found.append(
-            Status(run, plan.round, state, plan.created, sources, plan.shards, summary=summary)
-        )
-    return found

@@ -78,7 +78,7 @@ def _tree(table: Table, tree: Sequence[Table], known: Known) -> dict[str, Any]:
         "is_paid": facts.paid,
         "is_incremental": table.incremental,
         "permissions_needed": list(facts.permissions),
-        "sensitive_columns": [],
+        "sensitive_columns": [c.name for c in whole.columns if c.sensitive],
     }
 
 
@@ -89,7 +89,7 @@ def _column(column: Column) -> dict[str, Any]:
         "is_primary_key": column.primary_key,
         "is_incremental_key": column.incremental_key,
         "is_primary_key_component": False,
-        "type_schema": "",
+        "type_schema": column.type_schema,
     }
 
 

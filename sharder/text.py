@@ -91,8 +91,12 @@ def loads(found: Iterable[DestinationSummary]) -> Iterator[str]:
     totals: dict[tuple[str, str], list[int]] = {}
     guarantees: dict[tuple[str, str], set[str]] = {}
     failed: list[DestinationSummary] = []
+    cursors_only: dict[tuple[str, str], bool] = {}
     for d in found:
         key = (d.source, d.destination)
+        cursors_only[key] = cursors_only.get(key, True) and not (
+            d.members or d.published or d.error
+        )
         total = totals.setdefault(key, [0, 0])
         total[0] += d.published
         total[1] += d.stale
@@ -101,7 +105,10 @@ def loads(found: Iterable[DestinationSummary]) -> Iterator[str]:
     for (source, destination), (published, stale) in totals.items():
         removed = f", {count(stale, 'stale row')} removed" if stale else ""
         guarantee = "".join(f" ({g})" for g in sorted(guarantees[source, destination]))
-        yield f"  {source} → {destination}: {count(published, 'row')} published{removed}{guarantee}"
+        what = f"{count(published, 'row')} published{removed}"
+        if cursors_only[source, destination]:
+            what = "cursors only"
+        yield f"  {source} → {destination}: {what}{guarantee}"
     for d in failed:
         first, *rest = d.error.splitlines()
         yield f"  {d.source} {d.table} → {d.destination}: not loaded: {first}"

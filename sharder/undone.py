@@ -36,7 +36,7 @@ def loads(stage: Stage, rounds: Sequence[Plan]) -> list[TableKey]:
     newest: dict[tuple[str, str, str], str] = {}
     for plan in rounds:
         for table in plan.tables:
-            for d in plan.source(table.source).destinations:
+            for d in plan.loaded_into(table):
                 receipt = stage.receipt(plan.run, d, table.source, table.name, plan.round)
                 if receipt:
                     newest[table.source, table.name, d] = receipt.outcome

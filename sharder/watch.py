@@ -135,7 +135,7 @@ class Watch:
         return self._plan.source(self._tables[at].source).attempts or self._rules.attempts
 
     def _loads_of(self, table: PlannedTable) -> Iterable[_Load]:
-        for name in self._plan.source(table.source).destinations:
+        for name in self._plan.loaded_into(table):
             message = Message(
                 "load", self._plan.run, destination=name, source=table.source, table=table.name,
                 round=self._plan.round,
@@ -177,6 +177,11 @@ class Watch:
             beats=(*self.shards.jobs(), *self.loads.jobs()),
             attempts=(*self.shards.doubtful(), *self.loads.doubtful()),
         )
+
+    def excuse(self, seconds: float) -> None:
+        """Nothing could be seen for so long: a broker that was away had no heartbeats to show."""
+        self.shards.excuse(seconds)
+        self.loads.excuse(seconds)
 
     def tick(self, seen: Seen) -> list[Action]:
         """Take in what was seen and decide. Ends with Close, alone, when nothing is left to do."""

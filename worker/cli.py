@@ -11,6 +11,8 @@ import click
 
 from contracts import settings
 from contracts.errors import Exit, InputError, SharderError
+from contracts.fleet import JOBS_PER_CHILD
+from contracts.observe import log
 
 if TYPE_CHECKING:
     from contracts.commit import Commit
@@ -50,18 +52,51 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="A file that is touched while messages are consumed, for a liveness probe.",
 )
-def run(broker: str, concurrency: int, grace_s: float, alive: Path | None) -> int:
+@click.option(
+    "--metrics-port", default=0, help="Serve metrics for Prometheus on this port.  [default: none]"
+)
+@click.option(
+    "--recycle",
+    "jobs_per_child",
+    type=click.IntRange(1),
+    default=JOBS_PER_CHILD,
+    show_default=True,
+    help="Shards after which a process is replaced by a fresh one.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="Lines of text or of JSON. [env: SHARDER_LOG_FORMAT; default: text]",
+)
+def run(
+    broker: str,
+    concurrency: int,
+    grace_s: float,
+    alive: Path | None,
+    metrics_port: int,
+    jobs_per_child: int,
+    log_format: str | None,
+) -> int:
     """Take shards from the queue until SIGTERM."""
     from worker.tasks import serve
 
-    broker = broker or settings.from_environment().broker
+    found = settings.from_environment()
+    log.set_up(found.log_level, log_format or found.log_format)
+    broker = broker or found.broker
     if not broker:
         raise InputError(
             "there is no broker to take shards from",
             "set SHARDER_BROKER or --broker, for example redis://localhost:6379/0; "
             "without a fleet, `sharder submit` starts its own workers",
         )
-    return serve(broker, concurrency=concurrency, grace_s=grace_s, alive=alive)
+    return serve(
+        broker,
+        concurrency=concurrency,
+        grace_s=grace_s,
+        alive=alive,
+        metrics_port=metrics_port,
+        jobs_per_child=jobs_per_child,
+    )
 
 
 @cli.command()
@@ -75,17 +110,18 @@ def shard(run_id: str, shard_id: str, stage_url: str, dry_run: bool) -> int:
     from contracts.queue import Message
     from contracts.stage import Stage
     from contracts.store import open_store
-    from worker import log
     from worker.extract import extract
+    from worker.limits.process import limits_of_process
 
     found = settings.from_environment()
-    log.set_up(found.log_level)
+    log.set_up(found.log_level, found.log_format)
     parse_shard_id(shard_id)
     commit = extract(
         Message("shard", check_run(run_id), shard=shard_id),
         stage=Stage(open_store(stage_url or found.stage_url)),
         heart=NoHeart(),
         environment=os.environ,
+        limits=limits_of_process(found.broker),
         dry_run=dry_run,
     )
     if commit is None:

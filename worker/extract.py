@@ -10,20 +10,25 @@ import logging
 import os
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from contracts import guard as guarding
 from contracts.commit import Attempt, Commit
 from contracts.errors import NotFound, SharderError, VersionUnknown
+from contracts.guard import Caps, Guard
+from contracts.observe import log, metrics, trace
+from contracts.observe.log import event
 from contracts.queue import Heart, Message
 from contracts.stage import Stage
 from worker.extraction import Extraction, Stopped, Surroundings
 from worker.job import Job
-from worker.log import event
+from worker.limits.process import Limits
 from worker.opened import OpenedSources
 from worker.pulse import BEAT_S, Pulse
+from worker.tell import tell
 
 
 def utc_now() -> datetime:
@@ -45,10 +50,17 @@ def extract(
     sleep: Callable[[float], None] = time.sleep,
     worker: str = "",
     opened: OpenedSources | None = None,
+    limits: Limits | None = None,
     dry_run: bool = False,
     beat_s: float = BEAT_S,
+    memory_bytes: int = 0,
+    capped: bool = False,
+    traces: bool = False,
 ) -> Commit | None:
     """Work on a shard unless that is needless; the commit if this attempt made it.
+
+    `memory_bytes`: what this process may have; 0: no limit. `capped`: leave a shard alone that has had all
+    its attempts. `traces`: send spans as the standard variables say.
 
     Errors of the source become outcomes of cells. Errors of the stage are raised: nothing was committed,
     and another attempt may succeed. A dry run reads and writes all of it, then takes it back.
@@ -68,37 +80,100 @@ def extract(
     if heart.fresh(run, shard):
         event("shard_is_worked_on", **job.names)
         return None
+    # A broker that hands the shard of a killed process out again would do so for ever.
+    if capped and stage.attempts(run, shard) >= job.plan.attempts_of(job.source.name):
+        event("shard_has_had_enough", logging.WARNING, **job.names)
+        return None
     attempt = Attempt(
         run=run, job=shard, attempt=uuid4().hex, worker=worker or this_worker(), started=now()
     )
+    to = trace.endpoints(traces, [job.source.otel])
+    with (
+        log.job(run=run, shard=shard, attempt=attempt.attempt, worker=attempt.worker),
+        trace.span(run, "shard", to, **job.names, attempt=attempt.attempt) as span,
+    ):
+        sources = opened or OpenedSources(kept=0)
+        around = Around(
+            heart, environment, now, sleep, sources, limits or Limits(), beat_s, memory_bytes
+        )
+        try:
+            return _attempt(job, attempt, stage, around, span, dry_run=dry_run)
+        except BaseException:
+            metrics.count("sharder_shards_total", source=job.source.name, outcome="failed")
+            raise
+
+
+@dataclass(frozen=True)
+class Around:
+    """What an attempt is given by its process."""
+
+    heart: Heart
+    environment: Mapping[str, str]
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    sources: OpenedSources
+    limits: Limits
+    beat_s: float
+    memory_bytes: int
+
+
+def _attempt(
+    job: Job, attempt: Attempt, stage: Stage, around: Around, span: trace.Span, *, dry_run: bool
+) -> Commit | None:
+    """From the start marker to the end of the heartbeat."""
+    run, shard = attempt.run, attempt.job
     if not dry_run:
         stage.start_attempt(attempt)
-    sources = opened or OpenedSources(kept=0)
+    limit_s = job.plan.timeout_s(job.source.name)
+    guard = Guard(Caps(limit_s + guarding.GRACE_S if limit_s else 0.0, around.memory_bytes))
+
+    def look() -> bool:
+        around.limits.places.keep()
+        return stage.cancelled(run)
+
+    def give_up(error: SharderError) -> None:
+        if not dry_run:
+            stage.give_up(attempt, error)
+
     pulse = Pulse(
-        heart,
+        around.heart,
         run=run,
         job=shard,
         attempt=attempt.attempt,
-        cancelled=lambda: stage.cancelled(run),
-        beat_s=beat_s,
+        cancelled=look,
+        beat_s=around.beat_s,
+        guard=guard,
+        give_up=give_up,
     )
-    around = Surroundings(environment, now, sleep, pulse.cancelled, sources)
+    surroundings = Surroundings(
+        around.environment,
+        around.now,
+        around.sleep,
+        pulse.cancelled,
+        around.sources,
+        around.limits,
+        guard,
+    )
     try:
         with pulse:
-            return _work(Extraction(job, attempt, stage, around), job, stage, dry_run=dry_run)
+            extraction = Extraction(job, attempt, stage, surroundings)
+            return _work(extraction, job, stage, span, dry_run=dry_run)
     except SharderError as error:
-        if not dry_run:
-            stage.give_up(attempt, error)
+        give_up(error)
         raise
 
 
-def _work(extraction: Extraction, job: Job, stage: Stage, *, dry_run: bool) -> Commit | None:
+def _work(
+    extraction: Extraction, job: Job, stage: Stage, span: trace.Span, *, dry_run: bool
+) -> Commit | None:
     """From the first row to the commit; the parts stay only if they are, or may be, committed."""
     try:
         commit = extraction.run()
     except Stopped:
         extraction.discard()
         event("shard_cancelled", **job.names)
+        metrics.count("sharder_shards_total", source=job.source.name, outcome="cancelled")
+        span.failed("cancelled")
         return None
     except BaseException:
         extraction.discard()
@@ -108,18 +183,5 @@ def _work(extraction: Extraction, job: Job, stage: Stage, *, dry_run: bool) -> C
     if not won:
         # Only what this attempt wrote goes: the winner's parts have a prefix of their own.
         extraction.discard()
-    _tell(job, commit, "shard_done" if won else "shard_was_dry" if dry_run else "shard_lost_race")
+    tell(job, commit, "done" if won else "was_dry" if dry_run else "lost_race", span)
     return commit if won or dry_run else None
-
-
-def _tell(job: Job, commit: Commit, name: str) -> None:
-    cells: Counter[str] = Counter(c.outcome for c in commit.cells)
-    event(
-        name,
-        **job.names,
-        rows=commit.rows,
-        bytes=commit.bytes,
-        parts=len(commit.parts),
-        seconds=(commit.ended - commit.started).total_seconds(),
-        **cells,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,15 +11,21 @@ from datetime import datetime, timedelta
 
 from contracts.commit import Attempt, Cell, Commit, Part
 from contracts.errors import Reason, SchemaChanged, SharderError
+from contracts.guard import Guard
+from contracts.observe.log import event
+from contracts.plan import PlannedSource
 from contracts.specfile import expand_document, validate
 from contracts.specfile.validate import fold
 from contracts.stage import Stage
+from contracts.veil import VEIL
 from worker.cells import MESSAGE_CHARS, Cells
 from worker.job import Job
-from worker.log import event
+from worker.limits.flight import Flight
+from worker.limits.pace import Paced
+from worker.limits.process import Limits
 from worker.opened import Opened, OpenedSources
 from worker.sources import registry
-from worker.sources.base import CellDone, Checkpoint, Context, Event, Rows
+from worker.sources.base import Cancelled, CellDone, Checkpoint, Context, Event, Rows
 from worker.stamp import Stamp
 from worker.writer import Writer
 
@@ -36,6 +43,8 @@ class Surroundings:
     sleep: Callable[[float], None]
     cancelled: Callable[[], bool]
     sources: OpenedSources
+    limits: Limits
+    guard: Guard
 
 
 class Extraction:
@@ -46,6 +55,9 @@ class Extraction:
         self._attempt = attempt
         self._stage = stage
         self._around = around
+        self._began = (
+            attempt.started
+        )  # when it had its place in flight: waiting for one is not reading
         self._stamps = {
             t.name: Stamp(t, job.source.name, job.plan.sync_time)
             for t in job.table.tree
@@ -68,7 +80,7 @@ class Extraction:
             late = self._is_late()
             self._cells.fail_open(
                 "timeout" if late else "failed",
-                f"not done within {self._job.source.timeout_s:g} s"
+                f"not done within {self._job.timeout_s:g} s"
                 if late
                 else "the source ended without saying how this cell ended",
             )
@@ -95,8 +107,8 @@ class Extraction:
             event("parts_left_behind", logging.WARNING, **self._job.names, error=str(error))
 
     def _is_late(self) -> bool:
-        limit_s = self._job.source.timeout_s
-        end = self._attempt.started + timedelta(seconds=limit_s)
+        limit_s = self._job.timeout_s
+        end = self._began + timedelta(seconds=limit_s)
         return limit_s > 0 and self._around.now() >= end
 
     def _must_stop(self) -> bool:
@@ -104,13 +116,30 @@ class Extraction:
 
     def _read(self) -> Cell | None:
         """Every event of the source; a verdict on all cells if the source cannot even be opened."""
-        text = self._stage.store.get(self._job.spec_key).decode()
+        with self._flight(self._job.source).another(self._around.cancelled) as given:
+            if not given:
+                return None
+            self._began = self._around.now()
+            self._around.guard.begin()
+            return self._read_in_flight()
+
+    def _flight(self, planned: PlannedSource) -> Flight:
+        return Flight(
+            self._around.limits.places,
+            planned.name,
+            planned.max_clients_in_flight,
+            sleep=self._around.sleep,
+        )
+
+    def _read_in_flight(self) -> Cell | None:
+        text = self._stage.text(self._job.spec_key)
         cursors = self._job.cursors(self._stage)
         key = (self._job.plan.run, self._job.source.name, self._job.source.spec)
+        before = set(threading.enumerate())
         try:
             opened = self._around.sources.take(key, lambda: self._open(text))
         except Exception as error:  # noqa: BLE001 — whatever a source raises is the end of its cells
-            reason, message = self._failure(error, str)
+            reason, message = self._failure(error, VEIL)
             return Cell(
                 table=self._job.table.name,
                 client="",
@@ -121,13 +150,14 @@ class Extraction:
         opened.cancelled = self._must_stop
         whole = False
         try:
-            whole = self._take_all(self._events(opened, cursors), opened)
+            with opened.watched(before):
+                whole = self._take_all(self._events(opened, cursors), opened)
         finally:
             # A source that was left in the middle is not trusted with another shard.
             if whole:
                 self._around.sources.give_back(key, opened)
             else:
-                opened.source.close()
+                opened.close()
         return None
 
     def _events(self, opened: Opened, cursors: Mapping[str, str]) -> Iterator[Event]:
@@ -138,7 +168,7 @@ class Extraction:
         """The source as its document says, variables filled in from this worker's environment."""
         planned = self._job.source
         document = expand_document(text, self._around.environment, f"source '{planned.name}'")
-        opened = Opened(masked=document.expanded.masked)
+        opened = Opened(masked=document.expanded.masked, name=planned.name)
         context = Context(
             name=planned.name,
             now=self._around.now,
@@ -147,6 +177,13 @@ class Extraction:
             deterministic_cq_id=getattr(document.model, "deterministic_cq_id", False),
             rate_per_s=planned.rate_per_s,
             max_clients_in_flight=planned.max_clients_in_flight,
+            pace=Paced(
+                self._around.limits.permits,
+                planned.name,
+                sleep=self._around.sleep,
+                cancelled=opened.is_cancelled,
+            ),
+            flight=self._flight(planned),
         )
         plugin = planned.path.rsplit("/", 1)[-1]
         options, spec = registry.options(plugin), getattr(document.model, "spec", {})
@@ -165,6 +202,8 @@ class Extraction:
                 if following is None:
                     return True
                 rows_fit = self._check(following)
+            except Cancelled:
+                return False
             except Exception as error:  # noqa: BLE001 — whatever a source raises is the end of its cells
                 reason, message = self._failure(error, opened.masked)
                 self._cells.fail_open(reason, message)
@@ -191,6 +230,8 @@ class Extraction:
                     self._cells.fail(table, client, "schema", masked(str(error)))
                     return
                 self._writer.write(stamp.table, client, batch)
+                if self._around.guard.pressed():
+                    self._relieve()
             case Checkpoint():
                 self._cells.checkpoint(given)
                 self._writer.confirm(table, client)
@@ -198,6 +239,10 @@ class Extraction:
                 self._cells.done(given, masked(given.message))
                 if given.outcome == "ok":
                     self._writer.confirm(table, client)
+
+    def _relieve(self) -> None:
+        if freed := self._writer.relieve():
+            event("memory_short", logging.WARNING, freed_bytes=freed)
 
     def _failure(self, error: Exception, masked: Callable[[str], str]) -> tuple[Reason, str]:
         """Reason and message of an error that a source raised; one that is not ours is logged whole."""

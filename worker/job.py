@@ -47,6 +47,11 @@ class Job:
         }
 
     @property
+    def timeout_s(self) -> float:
+        """The longest time that one attempt may read; 0: no limit."""
+        return self.plan.timeout_s(self.source.name)
+
+    @property
     def spec_key(self) -> str:
         """Where the source's document is."""
         return layout.spec(self.plan.run, self.source.spec)

@@ -5,14 +5,20 @@ A source is used by one attempt at a time; while it is, it is not in the cache.
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
+from contracts.observe.log import event
 from worker.sources.base import Source
 
 KEPT = 4
+LEAVING_S = 1.0  # for threads of a source that are ending when it is closed
 
 Key = tuple[str, str, int]  # run, source, number of its document
 
@@ -27,11 +33,30 @@ class Opened:
 
     cancelled: Callable[[], bool] = never
     masked: Callable[[str], str] = str
+    name: str = ""
     source: Source = field(init=False)
+    _threads: WeakSet[threading.Thread] = field(default_factory=WeakSet, init=False)
 
     def is_cancelled(self) -> bool:
         """What the source asks: by the attempt that uses it now."""
         return self.cancelled()
+
+    @contextmanager
+    def watched(self, before: Collection[threading.Thread]) -> Iterator[None]:
+        """What is started within belongs to the source; `before`: the threads that were there already."""
+        try:
+            yield
+        finally:
+            self._threads.update(t for t in threading.enumerate() if t not in before)
+
+    def close(self) -> None:
+        """Close the source, and tell the log of threads that it leaves running."""
+        self.source.close()
+        end_s = time.monotonic() + LEAVING_S
+        for thread in list(self._threads):
+            thread.join(max(0.0, end_s - time.monotonic()))
+        if left := sorted(t.name for t in self._threads if t.is_alive()):
+            event("threads_left", logging.WARNING, source=self.name, n=len(left), threads=left[:5])
 
 
 class OpenedSources:
@@ -56,11 +81,11 @@ class OpenedSources:
             while len(self._idle) > self._kept:
                 surplus.append(self._idle.popitem(last=False)[1])
         for other in surplus:
-            other.source.close()
+            other.close()
 
     def close(self) -> None:
         with self._lock:
             idle = list(self._idle.values())
             self._idle.clear()
         for opened in idle:
-            opened.source.close()
+            opened.close()

@@ -114,6 +114,16 @@ class Writer:
                 with self._counted(largest):
                     largest.relieve()
 
+    def relieve(self) -> int:
+        """The process is short of memory: keep a quarter of the budget; returns the bytes that were freed."""
+        before = self._used
+        while self._used > self._budget // 4:
+            largest = max(self._tables.values(), key=lambda w: w.used)
+            with self._counted(largest):
+                largest.relieve()
+        pa.default_memory_pool().release_unused()
+        return before - self._used
+
     @contextmanager
     def _counted(self, writer: _TableWriter) -> Iterator[None]:
         """What the block does to the memory of one table is known to the budget afterwards."""

@@ -4,8 +4,22 @@
 """
 
 from contracts.fleet.broker import check, masked
+from contracts.fleet.census import Broker, Census, Present, examine, look_around
 from contracts.fleet.heart import RedisHeart
 from contracts.fleet.queue import CeleryQueue
-from contracts.fleet.serve import Handler, serve
+from contracts.fleet.serve import JOBS_PER_CHILD, Handler, serve
 
-__all__ = ["CeleryQueue", "Handler", "RedisHeart", "check", "masked", "serve"]
+__all__ = [
+    "JOBS_PER_CHILD",
+    "Broker",
+    "CeleryQueue",
+    "Census",
+    "Handler",
+    "Present",
+    "RedisHeart",
+    "check",
+    "examine",
+    "look_around",
+    "masked",
+    "serve",
+]

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts import memory
 from contracts.errors import missing_extra
 from contracts.fleet.names import QueueName
 from contracts.fleet.transport import OPTIONS, tls
 
 
-def application(url: str, queue: QueueName, *, grace_s: float = 0.0) -> Any:
+def application(
+    url: str,
+    queue: QueueName,
+    *,
+    grace_s: float = 0.0,
+    jobs_per_child: int = 1000,
+    child_bytes: int = 0,
+) -> Any:
     """A Celery application that takes messages from one queue and stores no results."""
     try:
         from celery import Celery
@@ -19,6 +27,8 @@ def application(url: str, queue: QueueName, *, grace_s: float = 0.0) -> Any:
     app.conf.update(
         # JSON only: a broker that was broken into must not run code here.
         accept_content=["json"],
+        # … nor end the worker with what is no message at all.
+        broker_transport="contracts.fleet.listen:CarefulTransport",
         task_serializer="json",
         # A task that dies with its process goes back to the queue, once it is known.
         task_acks_late=True,
@@ -45,8 +55,8 @@ def application(url: str, queue: QueueName, *, grace_s: float = 0.0) -> Any:
         # At SIGTERM running tasks may end for so long; then they go back to the queue.
         worker_soft_shutdown_timeout=grace_s,
         # A process ends after so many tasks or beyond so much memory (KiB, looked at after a task).
-        worker_max_tasks_per_child=1000,
-        worker_max_memory_per_child=700_000,
+        worker_max_tasks_per_child=jobs_per_child,
+        worker_max_memory_per_child=memory.recycle_bytes(child_bytes) // 1024,
         # Logs belong to the program.
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,

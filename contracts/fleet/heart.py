@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from contracts.fleet.broker import connect, masked
 from contracts.fleet.names import BEAT_EXPIRY_S, beat_key
+from contracts.observe import metrics
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class RedisHeart:
         try:
             yield
         except (redis.RedisError, OSError) as error:
+            metrics.count("sharder_heartbeats_lost_total")
             log.warning("event=beat_lost broker=%s error=%s", self._place, error)
 
     def beat(self, run: str, job: str, attempt: str) -> None:

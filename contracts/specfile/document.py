@@ -15,6 +15,9 @@ from contracts.specfile.pasted import VARIABLE, Expanded, broken_by, surprises
 from contracts.specfile.split import Section, alone, blank_comments, comments
 from contracts.specfile.validate import Path, validate
 from contracts.specfile.variables import Resolve, Variables, leave_all, unset
+from contracts.veil import VEIL
+
+A_TIME = "\ue003"  # a character that no spec has
 
 AnyModel = Source | Destination | Transformer | Fleet
 
@@ -141,9 +144,15 @@ def read_document(
     return replace(document, text=_stage_text(document, section.blanked))
 
 
-def _stage_text(document: SpecDocument, blanked: str) -> str:
-    """The text without comments, its times fixed; and its names too, since they must mean the same
-    to every program. Everything else stays as it was written: variables may hold secrets.
+def timeless(document: SpecDocument) -> SpecDocument:
+    """With A_TIME in its `text` wherever a `${time:…}` was: what does not change while the clock goes on."""
+    blanked = blank_comments(document.origin.text)
+    return replace(document, text=_stage_text(document, blanked, A_TIME))
+
+
+def _stage_text(document: SpecDocument, blanked: str, time: str | None = None) -> str:
+    """The text without comments, its times fixed (or replaced by `time`); and its names too, since they must
+    mean the same to every program. Everything else stays as it was written: variables may hold secrets.
     """
     private = [_extent(document.parsed, document.expanded, path) for path in _PRIVATE]
     if document.kind == "fleet":
@@ -155,7 +164,9 @@ def _stage_text(document: SpecDocument, blanked: str) -> str:
         # Together with what stands beside it, the value must not make a variable of its own.
         looks = "${" in value or value.startswith("{") or value.endswith("$")
         kept = looks or any(match.start() in extent for extent in private)
-        if match[1].startswith("time:") or not kept:
+        if time is not None and match[1].startswith("time:"):
+            changes.append((*match.span(), time))
+        elif match[1].startswith("time:") or not kept:
             changes.append((*match.span(), value))
     text: list[str] = []
     at = 0
@@ -208,6 +219,7 @@ def _read(
     warnings: tuple[str, ...],
 ) -> SpecDocument:
     expanded = variables.expand(blanked, origin)
+    VEIL.remember(expanded.pasted)
     partial = _parsed(origin, expanded, blanked)
     parsed = partial.parsed
     kind, body = _outer(partial)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from contracts.specfile.origin import nearest
 from contracts.specfile.split import comments
+from contracts.veil import masked
 
 VARIABLE = re.compile(r"\$\{([^}]+)\}")
 # Stands for a variable that is not set here and is left alone; of a private-use block, so that it
@@ -57,19 +58,8 @@ class Expanded:
         return _LEFT.sub(written, text)
 
     def masked(self, text: str) -> str:
-        """The text with pasted values replaced by the variables they came from."""
-        for value, name in sorted(self.pasted.items(), key=lambda item: -len(item[0])):
-            text = text.replace(value, f"${{{name}}}")
-        for piece in sorted({p for v in self.pasted for p in _pieces(v)}, key=len, reverse=True):
-            text = text.replace(piece, "***")
-        return text
-
-
-def _pieces(value: str) -> list[str]:
-    """Of a password with unescaped separators, alone or in a URL: drivers take a part of it for the host."""
-    found = re.search(r"://[^:/?#@]*:(.+)@", value)
-    password = found[1] if found else value if "@" in value else ""
-    return [piece for piece in re.split(r"[@/:?#]", password) if len(piece) > 3]
+        """The text with pasted values replaced by the variables they came from, however they are escaped."""
+        return masked(text, self.pasted)
 
 
 def surprises(

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from contracts.errors import InputError
 from contracts.specfile import yaml11
+from contracts.specfile.document import SpecDocument
 from contracts.specfile.origin import Origin
-from contracts.specfile.pasted import VARIABLE, Expanded
+from contracts.specfile.pasted import CLOSE, OPEN, VARIABLE, Expanded
 from contracts.specfile.scalars import quoted
 from contracts.specfile.split import blank_comments, read_text, sections
-from contracts.specfile.variables import Resolve, Variables, unset
+from contracts.specfile.variables import Resolve, Variables, keep_secret, unset
+from contracts.veil import VEIL
 
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
 _SWAPPED = "\ue002"  # of a private-use block: plain text anywhere in YAML
@@ -35,6 +38,14 @@ def literals(text: str, secret_paths: Sequence[str], where: str = "") -> list[tu
         (".".join(map(str, path[1:])), text.count("\n", 0, place.start) + 1)
         for path, place in _literals(text, secret_paths, where)
     ]
+
+
+def conceal(document: SpecDocument, secret_paths: Sequence[str]) -> None:
+    """From here on keep the document's literals out of errors, logs and traces, as values of variables are."""
+    for path, _ in _literals(document.text, secret_paths, document.file):
+        with suppress(LookupError):  # a merge key put it elsewhere
+            keep_secret(_at(document.parsed.value, path), str(path[-1]), document.expanded)
+    VEIL.remember(document.expanded.pasted)
 
 
 def seal(text: str, secret_paths: Sequence[str], where: str) -> str:
@@ -94,8 +105,15 @@ def _secret(path: Path, number: int, steps: Sequence[str], environment: Mapping[
         value = _at(_parse(expanded, section.origin).value, steps)
     except LookupError as error:
         raise gone from error
-    if expanded.left and "\ue000" in str(value):
-        raise unset(*expanded.left[0], section.origin)
+    for n, (name, offset) in enumerate(expanded.left):
+        if f"{OPEN}{n}{CLOSE}" not in str(value):
+            continue
+        if name.startswith("time:"):
+            hint = "take the whole secret from the environment, and put the time elsewhere"
+            raise section.origin.error(
+                "a secret that is written out cannot hold a time", hint, offset
+            )
+        raise unset(name, offset, section.origin)
     return value
 
 

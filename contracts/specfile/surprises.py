@@ -29,7 +29,6 @@ def surprises(document: SpecDocument) -> Iterator[str]:
         yield from _plugin(document, model)
     if isinstance(model, Source):
         yield from _source(document, model)
-        yield from _telemetry(document, model)
     if isinstance(model, Destination):
         yield from _destination(document, model)
     for path, value in _leaves(document.parsed.value, ()):
@@ -81,12 +80,6 @@ def _source(document: SpecDocument, source: Source) -> Iterator[str]:
     if explicit and any("*" in pattern for pattern in source.tables):
         message = "`skip_dependent_tables: true` does not keep out child tables that a `*` matches"
         yield document.warning(message, ("spec", "skip_dependent_tables"))
-
-
-def _telemetry(document: SpecDocument, source: Source) -> Iterator[str]:
-    if source.otel_endpoint:
-        message = "nothing is sent to `otel_endpoint`: built-in plugins write logs and a summary"
-        yield document.warning(message, ("spec", "otel_endpoint"))
 
 
 def _destination(document: SpecDocument, destination: Destination) -> Iterator[str]:

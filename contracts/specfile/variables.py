@@ -24,8 +24,8 @@ Resolve = Callable[[str], str]  # the body of a `${secret:…}` → the text to 
 
 @dataclass(frozen=True)
 class Variables:
-    """What variables may be taken from. Without `now` a time is an error; with `lenient` unset
-    variables and missing files are left alone and listed in `Expanded.left`.
+    """What variables may be taken from. Without `now` a time is an error; with `lenient` unset variables,
+    missing files and times without a `now` are left alone and listed in `Expanded.left`.
     """
 
     environment: Mapping[str, str]
@@ -48,10 +48,10 @@ class Variables:
         if colon and kind == "file":
             return self._file(argument, offset, origin, expanded)
         if colon and kind == "time":
-            return self._time(argument, offset, origin)
+            return self._time(argument, offset, origin, expanded)
         if colon and kind == "secret" and self.secret:
             text = self.secret(argument)
-            _keep_secret(yaml11.parse(text).value, argument.rpartition(".")[2], expanded)
+            keep_secret(yaml11.parse(text).value, argument.rpartition(".")[2], expanded)
             return text
         return self._environment(body, offset, origin, expanded)
 
@@ -79,7 +79,7 @@ class Variables:
 
         def value(match: re.Match[str]) -> str:
             if match[1].startswith("time:"):
-                return self._time(match[1][5:], offset, origin)
+                return self._time(match[1][5:], offset, origin, expanded)
             return self._environment(match[1], offset, origin, expanded)
 
         text = VARIABLE.sub(value, text)
@@ -87,7 +87,9 @@ class Variables:
             expanded.pasted[text] = f"file:{path}"
         return text
 
-    def _time(self, expression: str, offset: int, origin: Origin) -> str:
+    def _time(self, expression: str, offset: int, origin: Origin, expanded: Expanded) -> str:
+        if self.now is None and self.lenient:
+            return _leave(f"time:{expression}", offset, expanded)
         if self.now is None:
             message = "a time inside an included file would differ from one program to the next"
             hint = (
@@ -143,11 +145,11 @@ def _leave(name: str, offset: int, expanded: Expanded) -> str:
     return f"{OPEN}{len(expanded.left) - 1}{CLOSE}"
 
 
-def _keep_secret(value: object, name: str, expanded: Expanded) -> None:
+def keep_secret(value: object, name: str, expanded: Expanded) -> None:
     """Every text inside of a secret, to keep it out of errors."""
     if isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
-            _keep_secret(inner, name, expanded)
+            keep_secret(inner, name, expanded)
     elif isinstance(value, str) and len(value) > 3:
         expanded.pasted[value] = name
 

@@ -53,4 +53,18 @@ def _kept(batch: pa.RecordBatch, part: Part) -> pa.RecordBatch:
     if not part.dropped:
         return batch
     dropped = pc.is_in(batch.column(CLIENT_ID), pa.array(part.dropped, pa.string()))
-    return batch.filter(pc.invert(dropped))
+    return filtered(batch, pc.invert(dropped))
+
+
+def filtered(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
+    """The rows for which the mask, which has no nulls, is true; of columns of every type."""
+    columns = [_filtered(column, mask) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+def _filtered(array: pa.Array, mask: pa.Array) -> pa.Array:
+    try:
+        return array.filter(mask)
+    except pa.ArrowNotImplementedError:  # views of strings and bytes, at any depth, in Arrow 26
+        found = pc.indices_nonzero(mask).to_pylist()
+        return pa.concat_arrays([array.slice(i, 1) for i in found] or [array.slice(0, 0)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -65,7 +65,7 @@ class Store(Protocol):
         The prefix is empty or ends with '/'.
         """
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str) -> Sequence[str]:
         """The first segments of the keys below a prefix that have more than one, sorted: `runs/` → run ids.
 
         A page of a thousand objects or folders costs one request, whatever lies in the folders.

@@ -180,7 +180,7 @@ class ObjectStore:
                 last = entry.key
                 yield entry
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str) -> Sequence[str]:
         with self._asking("list", prefix):
             found = self._store.list_with_delimiter(prefix or None)["common_prefixes"]
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)

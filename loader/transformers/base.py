@@ -7,7 +7,7 @@ disagree with the schema side, since it was made from it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -50,6 +50,11 @@ class Transformer(Protocol):
     def name(self, table: str) -> str:
         """The name under which a table of this name is shown; cheap."""
 
+    def unmet(self, tables: Sequence[Table], at: datetime) -> Iterator[str]:
+        """A phrase for each name of the options that none of the tables has: where something was to be
+        hidden, a misspelt one shows it. Raises as `show` does.
+        """
+
 
 def then(shown: Shown, step: Callable[[Table], Shown]) -> Shown:
     """One more step on what is shown already."""
@@ -86,6 +91,13 @@ def _after(one: OnBatch | None, other: OnBatch | None) -> OnBatch | None:
 def matches(patterns: Sequence[str], name: str) -> bool:
     """Whether one of the patterns is the name; `*` stands for any run of characters, case matters."""
     return any(_pattern(p).fullmatch(name) for p in patterns)
+
+
+def patterns_unmet(what: str, patterns: Sequence[str], tables: Sequence[Table]) -> Iterator[str]:
+    """A phrase for each pattern that matches no table."""
+    for pattern in patterns:
+        if not any(matches((pattern,), table.name) for table in tables):
+            yield f"{what}: `tables` has '{pattern}', which is no table of this run"
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,7 @@ They are applied in the order in which their documents stand in the files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,6 +38,12 @@ class Chain:
         for transformer in self.transformers:
             table = transformer.name(table)
         return table
+
+    def unmet(self, tables: Sequence[Table], at: datetime) -> Iterator[str]:
+        """What the transformers name and none of the tables has, each as the one before it shows them."""
+        for transformer in self.transformers:
+            yield from transformer.unmet(tables, at)
+            tables = [transformer.show(table, at).table for table in tables]
 
     def checked(self, table: Table, destination: Destination, at: datetime) -> Shown:
         """Like `show`. Raises InputError, too, for what the destination's write mode cannot do without."""

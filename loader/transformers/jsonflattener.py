@@ -7,7 +7,7 @@ declared type is null in its new column: the JSON beside it still has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from contracts import types
 from contracts.spec import Model
 from contracts.table import Column, Table
 from loader.transformers import paths
-from loader.transformers.base import Shown, matches
+from loader.transformers.base import Shown, matches, patterns_unmet
 from loader.transformers.values import family
 
 _TYPES: Mapping[str, pa.DataType] = {
@@ -80,6 +80,10 @@ class Flattener:
     def name(self, table: str) -> str:
         return table
 
+    def unmet(self, tables: Sequence[Table], at: datetime) -> Iterator[str]:
+        del at
+        return patterns_unmet("jsonflattener", self.options.tables, tables)
+
 
 def open(options: Options) -> Flattener:  # noqa: A001  # the verb of every registry
     return Flattener(options)
@@ -95,7 +99,8 @@ def _new_columns(table: Table) -> list[_New]:
                 name += "_"
             taken.add(name.casefold())
             about = f"`{key}` of `{column.name}`"
-            found.append(_New(position, key, Column(name, type_, description=about)))
+            new = Column(name, type_, description=about, sensitive=column.sensitive)
+            found.append(_New(position, key, new))
     return found
 
 

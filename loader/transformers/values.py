@@ -58,20 +58,6 @@ def on_distinct(array: pa.Array, f: Callable[[list[bytes]], pa.Array]) -> pa.Arr
     return f(found).take(encoded.indices)
 
 
-def filtered(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
-    """The rows for which the mask is true."""
-    columns = [_filtered(column, mask) for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
-
-
-def _filtered(array: pa.Array, mask: pa.Array) -> pa.Array:
-    try:
-        return array.filter(mask)
-    except pa.ArrowNotImplementedError:  # views of strings and bytes, at any depth, in Arrow 26
-        found = pc.indices_nonzero(mask).to_pylist()
-        return pa.concat_arrays([array.slice(i, 1) for i in found] or [array.slice(0, 0)])
-
-
 def redacted(array: pa.Array, *, hashed: bool) -> pa.Array:
     """Every value replaced by the marker, with the SHA-256 of the value behind it if `hashed`."""
     if family(array.type) == "json":

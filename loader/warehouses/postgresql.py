@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 WRITE_BYTES = 1 << 20  # of COPY data handed to the socket at once
 WORK_MEM = "64MB"  # of the server, for each sort or hash of our one connection
+ASLEEP_S = 15  # without a word between two statements of a transaction
 
 _DESCRIBE = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
@@ -338,6 +339,11 @@ def _connect(dsn: str, iam: IamAuth | None) -> psycopg.Connection[tuple[Any, ...
     connection.execute("SET default_statistics_target = 10")
     # A reader that holds a lock for ever must not hold the loader for ever.
     connection.execute("SET lock_timeout = '120s'")
+    # Nor must a loader that sleeps in the middle of a publish, or whose machine is gone without a word, hold its
+    # locks: the next attempt waits for them. Sooner than a silent heartbeat is given up (30 s).
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{ASLEEP_S}s'")
+    for name, value in (("idle", ASLEEP_S), ("interval", 5), ("count", 3)):
+        connection.execute(f"SET tcp_keepalives_{name} = {value}")
     return connection
 
 
@@ -388,7 +394,7 @@ def _error(error: psycopg.Error) -> SharderError:
         )
     again = (
         errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable, errors.AdminShutdown,
-        errors.CannotConnectNow, errors.TooManyConnections,
+        errors.CannotConnectNow, errors.TooManyConnections, errors.IdleInTransactionSessionTimeout,
     )  # fmt: skip
     if isinstance(error, again) or (
         isinstance(error, errors.OperationalError) and not error.sqlstate

@@ -76,9 +76,7 @@ def _module(plugin: str) -> ModuleType:
     return import_module(_MODULES[plugin])
 
 
-def admit(
-    options: BaseModel, plan: Plan, destination: str, shown: Callable[[str], str]
-) -> None:
+def admit(options: BaseModel, plan: Plan, destination: str, shown: Callable[[str], str]) -> None:
     """What `Warehouse.admit` would refuse, without connecting. Raises InputError."""
     from loader.warehouses.files import warehouse as files
     from loader.warehouses.files.options import FilesOptions

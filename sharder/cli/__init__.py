@@ -13,11 +13,11 @@ from functools import partial
 import click
 
 from contracts.errors import Exit, InputError, SharderError
+from contracts.veil import VEIL, veil
 from sharder.cli import anywhere, check, exits, look, runs, start, tables, tend
 from sharder.cli.group import Commands
 
 HELP = """Scale-out ELT: a CloudQuery spec, split into shards, run by workers, bulk-loaded by a loader.
-
 Example: sharder init, then sharder submit spec.yml
 
 Exit codes: 0 all is well, 2 spec or command line wrong, 3 something failed, the rest is loaded,
@@ -29,7 +29,7 @@ sharder = Commands(
     {
         "Begin": [start.init, check.validate_config, check.test_connection, tables.tables, look.plan],
         "Run": [runs.submit, runs.resume, runs.retry, tables.migrate],
-        "Look after runs": [look.status, look.runs, tend.cancel, tend.watch],
+        "Look after runs": [look.status, look.runs, tend.cancel, tend.watch, tend.gc, tend.doctor],
         "This program": [start.plugin, start.completion, look.version],
     },
     aliases={"sync": "submit"},
@@ -41,6 +41,7 @@ click.version_option(package_name="sharder", message="sharder %(version)s", hidd
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit. A trace is shown for exit code 1 and never otherwise."""
+    veil()
     words = anywhere.arranged(sys.argv[1:] if arguments is None else arguments)
     start.completing(sharder, COMPLETE)
     known = {*sharder.commands, *sharder.aliases}
@@ -81,8 +82,9 @@ def _told(error: SharderError, *, as_json: bool) -> Exit:
         import orjson
 
         where = error.where if isinstance(error, InputError) else ""
-        facts = {"event": "error", "message": error.message, "hint": error.hint, "where": where}
+        said = {"message": VEIL(error.message), "hint": VEIL(error.hint)}
+        facts = {"event": "error", **said, "where": where}
         click.echo(orjson.dumps({**facts, "exit_code": int(error.exit_code)}).decode(), err=True)
     else:
-        click.echo(f"error: {error}", err=True)
+        click.echo(VEIL(f"error: {error}"), err=True)
     return error.exit_code

@@ -5,11 +5,12 @@ CloudQuery says 0 even when tables failed, 1 when the sync as a whole was aborte
 
 from __future__ import annotations
 
-import traceback
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from contracts.errors import Exit
 from contracts.settings import is_on
+from contracts.veil import VEIL
 
 FLAG = "--cloudquery-exit-codes"
 VARIABLE = "SHARDER_CLOUDQUERY_EXIT_CODES"
@@ -34,6 +35,6 @@ def of(command: Callable[[], int], *, cloudquery: bool) -> int:
         return command()
     try:
         return translated(command())
-    except Exception:  # noqa: BLE001  # the interpreter would end with 1, which says: aborted
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001  # the interpreter would end with 1, which says: aborted
+        sys.stderr.write(VEIL.trace(error) + "\n")
         return CRASHED

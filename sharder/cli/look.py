@@ -33,28 +33,41 @@ def plan(spec: tuple[str, ...], as_json: bool, **flags: Any) -> int:
 @click.command(short_help="How far a run is, or how it ended.")
 @click.argument("run_id", metavar="RUN")
 @options.stage
+@options.broker
 @options.json
-def status(run_id: str, as_json: bool, stage: str) -> int:
-    """Show what the stage says about RUN: shards extracted, tables loaded, who is at work on it.
+def status(run_id: str, as_json: bool, **flags: Any) -> int:
+    """Show what the stage says about RUN: cells by state, the slowest shards done and in flight, what
+    failed and why, attempts lost, tables loaded, who is at work on it.
+
+    With a broker (of the flag, the variable, or the run's fleet document) also the live workers and
+    loaders and the messages that wait.
 
     Example: sharder status 20260102T030405-a1b2c3
     """
-    from sharder import preview
+    from sharder import preview, wishes
 
-    return shown(preview.status_of(run_id, stage, os.environ), as_json=as_json)
+    return shown(preview.status_of(run_id, wishes.Wishes(**flags), os.environ), as_json=as_json)
 
 
 @click.command(short_help="The runs on the stage.")
 @options.stage
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Only the newest N; 0: all.",
+)
 @options.json
-def runs(as_json: bool, stage: str) -> int:
-    """List the runs on the stage, the newest last.
+def runs(as_json: bool, stage: str, limit: int) -> int:
+    """List the runs on the stage, the newest last: how each ended and took, or who is at work on it.
 
     Example: sharder runs --stage s3://lake/elt
     """
     from sharder import preview
 
-    return shown(preview.runs(stage, os.environ), as_json=as_json)
+    return shown(preview.runs(stage, os.environ, limit), as_json=as_json)
 
 
 @click.command(short_help="The version of this program.")

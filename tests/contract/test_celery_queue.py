@@ -385,3 +385,48 @@ def test_messages_of_every_kind_are_readable_by_celery(redis_url: str) -> None:
     assert (args, kwargs) == ([message.to_bytes().decode()], {})
     assert envelope["headers"]["task"] == TASK
     assert len(raw) < 1200
+
+
+RUBBISH = [
+    b"hello",
+    b"",
+    b"\xff\xfe\x00\x80",
+    b"[" * 100_000,
+    b"{}",
+    b"null",
+    b'{"properties": {}}',
+    b'{"body": "!!!", "properties": {"delivery_tag": "t", "body_encoding": "base64"}}',
+]
+
+
+def _of_pickle(raw: bytes) -> bytes:
+    """One of our messages whose body claims to be a pickle that would run a command."""
+    envelope = json.loads(raw)
+    envelope["content-type"] = "application/x-python-serialize"
+    envelope["body"] = base64.b64encode(b"cos\nsystem\n(S'true'\ntR.").decode()
+    return json.dumps(envelope).encode()
+
+
+def test_rubbish_in_the_list_is_dropped_and_the_worker_lives(
+    queue: CeleryQueue, redis_url: str, ear: Ear, start: Callable[..., FleetWorker]
+) -> None:
+    import redis
+
+    worker = start()
+    with redis.from_url(redis_url) as client:
+        queue.put(shards(1))
+        call = ear.hear()
+        (held,) = client.hvals("unacked")
+        mine = json.dumps(json.loads(held)[0]).encode()
+        call.finish()
+        client.lpush("shards", *RUBBISH, _of_pickle(mine))
+    messages = shards(2)
+    queue.put(messages)
+    for message in messages:
+        again = ear.hear()
+        assert again.message == message
+        again.finish()
+    assert worker.process.poll() is None
+    assert worker.log.read_text().count("event=message_dropped") == len(RUBBISH) + 1
+    assert worker.terminate() == Exit.OK
+    assert unacked(redis_url) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -70,7 +70,7 @@ class CrashingStore:
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         return self.store.list(prefix, after)
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str) -> Sequence[str]:
         return self.store.folders(prefix)
 
     def local_path(self, key: str) -> Path | None:

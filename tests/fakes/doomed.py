@@ -24,7 +24,8 @@ from tests.fakes import mortal
 from tests.fakes.crash import CrashingStore
 
 DEATHS = "DOOMED_DEATHS"
-STRIDE = "DOOMED_STRIDE"  # a loader's table number n dies after 1 + n × stride writes
+STRIDE = "DOOMED_STRIDE"  # a loader's table number n dies after 1 + offset + n × stride writes
+OFFSET = "DOOMED_OFFSET"
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
@@ -52,18 +53,20 @@ def load(data: bytes, heart: Heart) -> None:
     """In place of `loader.handle.handle`."""
     from loader import load as loading
     from loader.cache import Warehouses
+    from loader.conclude import conclude
     from loader.prepare import prepare
 
     message = Message.from_bytes(data)
-    stage = Path(os.environ["SHARDER_STAGE"])
+    stage = os.environ["SHARDER_STAGE"]
     if message.kind == "prepare":
-        prepare(message, stage=Stage(open_store(str(stage))), environment=os.environ)
+        prepare(message, stage=Stage(open_store(stage)), environment=os.environ)
         return
     number = re.search(r"\d+$", message.table)
     at = 1 + int(number[0] if number else 0) * int(os.environ[STRIDE])
-    countdown = _Countdown(at, message.job)
+    countdown = _Countdown(at + int(os.environ.get(OFFSET, "0")), message.job)
     warehouses = Warehouses(lambda found: mortal._mortal(found, countdown))
-    loading.load(
+    job = conclude if message.kind == "conclude" else loading.load
+    job(
         message,
         stage=Stage(mortal._mortal_store(stage, countdown)),
         heart=heart,
@@ -72,6 +75,24 @@ def load(data: bytes, heart: Heart) -> None:
     )
     for warehouse in warehouses._opened.values():
         warehouse.close()
+
+
+def serve_worker() -> None:
+    """`worker run` whose shards die once."""
+    from worker import tasks
+    from worker.cli import main as command
+
+    vars(tasks)["work"] = lambda data, heart, broker: work(data, heart)
+    command()
+
+
+def serve_loader() -> None:
+    """`loader run` whose loads die once."""
+    from loader import tasks
+    from loader.cli import main as command
+
+    vars(tasks)["work"] = load
+    command()
 
 
 class _Countdown(mortal.Countdown):

@@ -1,14 +1,15 @@
-"""A worker or loader of the fleet whose handler obeys the test: `fleet_worker URL QUEUE PROCESSES [ALIVE]`."""
+"""A worker or loader of the fleet whose handler obeys the test: `fleet_worker URL QUEUE PROCESSES ALIVE OPTIONS`."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from contracts import fleet
 from tests.fakes import ear
@@ -25,7 +26,10 @@ class FleetWorker:
         home: Path,
         *,
         processes: int = 1,
+        deaf: bool = False,
+        **options: float,
     ) -> None:
+        """`options`: more of `serve`. A `deaf` one is up, and takes no messages."""
         self.alive = home / f"{queue}.alive"
         self.log = home / f"{queue}.log"
         with self.log.open("ab") as log:
@@ -33,6 +37,7 @@ class FleetWorker:
                 [
                     *(sys.executable, "-m", "tests.fakes.fleet_worker"),
                     *(url, queue, str(processes), str(self.alive)),
+                    json.dumps({"deaf": deaf, **options}),
                 ],
                 cwd=Path(__file__).parents[2],
                 env={**os.environ, **hears.environment()},
@@ -65,9 +70,17 @@ class FleetWorker:
 
 
 if __name__ == "__main__":
-    url, queue, processes, alive = sys.argv[1:]
+    url, queue, processes, alive, given = sys.argv[1:]
     assert queue in {"shards", "loads"}
     logging.basicConfig(level=logging.WARNING)
+    options = json.loads(given)
+    if options.pop("deaf"):
+        from celery.signals import worker_ready
+
+        def stop_consuming(sender: Any, **_: object) -> None:
+            sender.cancel_task_queue(queue)
+
+        worker_ready.connect(stop_consuming)
     sys.exit(
         fleet.serve(
             url,
@@ -75,5 +88,6 @@ if __name__ == "__main__":
             ear.handle,
             concurrency=int(processes),
             alive=Path(alive),
+            **options,
         )
     )

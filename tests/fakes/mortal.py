@@ -64,7 +64,9 @@ def dies(
     state: str = "cq_state",
 ) -> bool:
     """Whether a loader of run n died at its n-th write; False if it was done before."""
-    process = _SERVER.Process(target=_load, args=(stage, path, dict(spec), n, write_mode, state))
+    # The server of forks has the environment of the test that first asked for one.
+    given = (dict(os.environ), stage, path, dict(spec), n, write_mode, state)
+    process = _SERVER.Process(target=_load, args=given)
     process.start()
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL)
@@ -72,8 +74,15 @@ def dies(
 
 
 def _load(
-    stage: Path, path: str, spec: Mapping[str, Any], n: int, write_mode: str, state: str
+    environment: Mapping[str, str],
+    stage: Path,
+    path: str,
+    spec: Mapping[str, Any],
+    n: int,
+    write_mode: str,
+    state: str,
 ) -> None:
+    os.environ.update(environment)
     countdown = Countdown(n)
     store = _mortal_store(stage, countdown)
     warehouses = Warehouses(lambda found: _mortal(found, countdown))
@@ -81,7 +90,7 @@ def _load(
     doomed_run(stage, path, spec, n, write_mode, **more).load()
 
 
-def _mortal_store(stage: Path, countdown: Countdown) -> Any:
+def _mortal_store(stage: Path | str, countdown: Countdown) -> Any:
     store: Any = open_store(str(stage))
     for name in ("put", "create"):
         setattr(store, name, _counted(getattr(store, name), countdown))

@@ -58,6 +58,7 @@ def write_run(
     part_size: int = 128 << 20,
     full_refresh: bool = False,
     timeout_s: float = 0.0,
+    max_clients_in_flight: int = 0,
 ) -> list[Message]:
     """One shard per top-level table (or slice), over all clients; the messages to work on them."""
     document = {
@@ -91,7 +92,7 @@ def write_run(
         sources=(
             PlannedSource(
                 name=name, path=path, spec=0, destinations=("w",), clients=len(clients),
-                timeout_s=timeout_s,
+                timeout_s=timeout_s, max_clients_in_flight=max_clients_in_flight,
             ),
         ),
         destinations=(PlannedDestination(name="w", path="cloudquery/duckdb", spec=1, holds_state_of=(name,)),),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ class Options(BaseModel):
     text: str = "v"  # in every root
     gate: str = ""
     delay_s: float = 0.0  # of each client
+    poison: str = ""  # whoever reads this client dies
 
 
 def open(spec: Mapping[str, Any], context: Context) -> TreeSource:  # noqa: A001 the registry's name
@@ -73,6 +75,8 @@ class TreeSource:
 
         del cursors
         for client in work.clients:
+            if client == self._options.poison:
+                os.kill(os.getpid(), signal.SIGKILL)
             roots, leaves = self._rows(work.top.name, client)
             yield roots
             self._wait(work.top.name)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -92,6 +93,68 @@ def test_a_surplus_shard_does_nothing_and_ends_well(run: Run, tmp_path: Path) ->
     assert code == 0, err
     assert "0 tables, 0 rows" in out
     assert rows(tmp_path) == {}
+
+
+@pytest.mark.parametrize("part", ["1/2", "2/2"])
+def test_tables_of_two_shards_that_would_get_one_name_are_refused_by_both(
+    run: Run, tmp_path: Path, part: str
+) -> None:
+    spec = SPEC.replace("  version: v6.0.0\n", "  version: v6.0.0\n  transformers: [same]\n")
+    spec += """---
+kind: transformer
+spec:
+  name: same
+  path: basic
+  spec:
+    transformations: [{kind: change_table_names, new_table_name_template: all}]
+"""
+    (tmp_path / "spec.yml").write_text(spec)
+    code, _, err = run("submit", "spec.yml", "--shard", part, "--run-id", "x")
+    assert (code, "would both be called 'all'" in err) == (2, True)
+
+
+def test_an_invocation_id_that_is_there_already_says_so_and_that_the_spec_changed(
+    run: Run, tmp_path: Path
+) -> None:
+    spec = SPEC.replace("./two.csv", "./two.csv?").replace("two.csv?", "${time:now|two.csv}")
+    (tmp_path / "spec.yml").write_text(spec)
+    assert run("submit", "spec.yml", "--run-id", "nightly")[0] == 0
+    _, _, err = run("submit", "spec.yml", "--run-id", "nightly")
+    assert "run nightly has ended before; nothing is run again" in err
+    assert "changed" not in err
+    (tmp_path / "spec.yml").write_text(spec.replace("./one.csv", "./other.csv"))
+    _, _, err = run("submit", "spec.yml", "--run-id", "nightly")
+    assert "source 'files' changed, which means nothing to it" in err
+
+
+def test_one_client_does_not_replace_the_file_of_all(run: Run, tmp_path: Path) -> None:
+    spec = SPEC.replace("cloudquery/duckdb\n  version: v6.0.0", "csv\n  write_mode: append")
+    options = '{path: "out/{{TABLE}}.csv", no_rotate: true}'
+    (tmp_path / "spec.yml").write_text(spec.replace("{connection_string: ./w.duckdb}", options))
+    assert run("submit", "spec.yml")[0] == 0
+    code, _, err = run("submit", "spec.yml", "--client", "*one.csv")
+    assert (code, "the rows of all other clients would be gone" in err) == (2, True)
+    assert len((tmp_path / "out/one.csv").read_text().splitlines()) == 3
+
+
+def test_a_column_that_was_to_be_hidden_and_is_nowhere_is_told(run: Run, tmp_path: Path) -> None:
+    spec = SPEC.replace("  version: v6.0.0\n", "  version: v6.0.0\n  transformers: [hide]\n")
+    spec += """---
+kind: transformer
+spec:
+  name: hide
+  path: basic
+  spec:
+    transformations:
+      - {kind: obfuscate_columns, columns: [v, pasword]}
+      - {kind: remove_columns, tables: [onne], columns: [v]}
+"""
+    (tmp_path / "spec.yml").write_text(spec)
+    code, _, err = run("submit", "spec.yml")
+    assert code == 0
+    assert "obfuscate_columns: no table of this run that it is for has a column 'pasword'" in err
+    assert "remove_columns: `tables` has 'onne', which is no table of this run" in err
+    assert "column 'v'" not in err
 
 
 @pytest.mark.parametrize("run_id", ["0f8fad5b-d9cb-469f-a165-70867728950e", "Nightly_2026.01"])
@@ -230,3 +293,61 @@ def test_secrets_stay_out_of_the_log_even_in_traces(
         code, _, err = run("submit", "spec.yml", "--log-file-name", "x.log", "--log-level", "debug")
     assert code == 0, err
     assert "hunter2hunter2" not in (tmp_path / "x.log").read_text()
+
+
+STATE_APART = """kind: source
+spec:
+  name: shop
+  path: sql
+  tables: [orders]
+  destinations: [rows]
+  backend_options: {table_name: cq_state, connection: "@@plugins.state.connection"}
+  spec:
+    connection_string: sqlite:///shop.db
+    cursor_columns: {orders: id}
+---
+kind: destination
+spec:
+  name: rows
+  path: duckdb
+  write_mode: append
+  spec: {connection_string: ./w.duckdb}
+---
+kind: destination
+spec:
+  name: state
+  path: PATH
+  write_mode: append
+  spec: OPTIONS
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("duckdb", "{connection_string: ./state.duckdb}"),
+        ("csv", '{path: "state/{{TABLE}}.csv", no_rotate: true}'),
+    ],
+)
+def test_cursors_live_in_a_destination_that_gets_no_rows(
+    run: Run, tmp_path: Path, path: str, options: str
+) -> None:
+    spec = STATE_APART.replace("PATH", path).replace("OPTIONS", options)
+    (tmp_path / "spec.yml").write_text(spec)
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as shop:
+        shop.execute("CREATE TABLE orders (id integer PRIMARY KEY, what text)")
+        for n in range(1, 4):
+            shop.execute("INSERT INTO orders VALUES (?, 'x')", (n,))
+            shop.commit()
+            assert run("submit", "spec.yml")[0] == 0
+    with duckdb.connect(str(tmp_path / "w.duckdb"), read_only=True) as found:
+        read = found.sql("SELECT id, count(*) FROM orders GROUP BY id ORDER BY id").fetchall()
+    # The newest row is read again by the run after it: a transaction may have been late.
+    assert read == [(1, 2), (2, 2), (3, 1)]
+    if path == "duckdb":
+        with duckdb.connect(str(tmp_path / "state.duckdb"), read_only=True) as kept:
+            tables = {
+                name for (name,) in kept.sql("SELECT table_name FROM duckdb_tables()").fetchall()
+            }
+            assert "orders" not in tables
+            assert kept.sql("SELECT count(*) FROM cq_state").fetchall() == [(1,)]

@@ -11,7 +11,8 @@ import pytest
 from tests.fakes import doomed, specs
 from tests.fakes.contents import Contents, of_duckdb, of_postgresql
 from tests.fakes.fleet import Fleet
-from tests.fakes.servers import Postgres
+from tests.fakes.matrix import Cell, Found, tried
+from tests.fakes.servers import S3, Postgres
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -140,3 +141,45 @@ def test_submitters_killed_after_every_write_to_the_stage(
 
 def has_plan(home: Path, run: str) -> bool:
     return (home / "stage" / "runs" / run / "plan" / "1" / "index.json").exists()
+
+
+# A few cells of the matrix of places, engines and write modes; `python -m tests.model.matrix` goes through all.
+
+
+def whole(found: Found, least: int) -> None:
+    assert not found.lost
+    assert not found.doubled
+    assert found.killed >= least
+
+
+def test_workers_and_loaders_killed_while_stale_rows_go_from_duckdb(embedded: Fleet) -> None:
+    whole(tried(Cell("embedded", "duckdb", "overwrite-delete-stale", trees=4), embedded), 6)
+
+
+@pytest.mark.postgres
+def test_workers_and_loaders_killed_while_rows_of_postgresql_are_written_over(
+    embedded: Fleet, postgres_dsn: str
+) -> None:
+    found = tried(Cell("embedded", "postgresql", "overwrite", trees=4), embedded, postgres_dsn)
+    whole(found, 6)
+
+
+def test_workers_and_loaders_killed_while_files_are_written(embedded: Fleet) -> None:
+    whole(tried(Cell("embedded", "file", "append", trees=4), embedded), 5)
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+@pytest.mark.s3
+def test_workers_and_loaders_of_a_fleet_killed_while_stale_rows_go(
+    tmp_path: Path, redis_url: str, s3: S3, s3_url: str, postgres_dsn: str
+) -> None:
+    environment = {
+        **s3.environment(),
+        "SHARDER_BROKER": redis_url,
+        "SHARDER_STAGE": s3_url,
+        specs.DSN: postgres_dsn,
+    }
+    with Fleet(tmp_path, environment) as fleet:
+        cell = Cell("fleet", "postgresql", "overwrite-delete-stale", trees=4)
+        whole(tried(cell, fleet, postgres_dsn), 6)

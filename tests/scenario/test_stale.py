@@ -207,7 +207,7 @@ def test_a_cell_that_fails_on_its_last_page_leaves_no_row_and_retry_appends_each
     users = world.users()
     assert users == {one: ["ann"]}
     with world.aws.rule(refuse):
-        world.retry("nightly", expect=Exit.PARTIAL)
+        world.retry("nightly", expect=Exit.OUTSIDE)
     assert (world.parameters(), world.users()) == ([], users)
     world.retry("nightly")
     assert (sorted(world.parameters()), world.users()) == (names, users)

@@ -183,7 +183,14 @@ class StoreSuite:
         assert keys(store) == ["q/kept"]
 
     def test_folders_are_the_names_directly_below_a_prefix(self, store: Store) -> None:
-        for key in ("runs/b/x/1", "runs/b/x/2", "runs/a/1", "runs/a-b/c%2Fd/1", "runs/object", "other/1"):
+        for key in (
+            "runs/b/x/1",
+            "runs/b/x/2",
+            "runs/a/1",
+            "runs/a-b/c%2Fd/1",
+            "runs/object",
+            "other/1",
+        ):
             store.put(key, b"1")
         assert store.folders("runs/") == ["a", "a-b", "b"]
         assert store.folders("runs/b/") == ["x"]

@@ -86,7 +86,7 @@ class Kept:
             if key.startswith(prefix) and key > after:
                 yield Entry(key, len(self._objects[key]), 0.0)
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str) -> Sequence[str]:
         del prefix
         return []
 

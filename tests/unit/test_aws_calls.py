@@ -9,9 +9,11 @@ from botocore.exceptions import (
 )
 
 from contracts.errors import Denied, Permanent, Unreachable
+from worker.limits.machine import LocalPermits
+from worker.limits.pace import Paced
 from worker.sources.aws.locked import Paging
-from worker.sources.aws.outcomes import ending, is_absent
-from worker.sources.aws.pace import Pace
+from worker.sources.aws.outcomes import ending, is_absent, retry_after_s
+from worker.sources.aws.pace import AwsPace
 from worker.sources.aws.paging import following
 
 
@@ -100,7 +102,7 @@ def test_an_empty_token_ends_the_list_and_a_repeated_one_is_refused():
 
 class Clock:
     def __init__(self):
-        self.now = 0.0
+        self.now = 1000.0
         self.slept = 0.0
 
     def sleep(self, seconds):
@@ -110,15 +112,24 @@ class Clock:
 
 def paced(rate, *, known=True):
     clock = Clock()
-    return clock, Pace(rate, known=known, clock=lambda: clock.now, sleep=clock.sleep)
+    permits = LocalPermits(clock=lambda: clock.now)
+    pace = Paced(permits, "aws", sleep=clock.sleep, cancelled=lambda: False)
+    return clock, AwsPace(pace, rate, known=known)
 
 
 def test_calls_are_free_until_the_bucket_is_empty_and_then_keep_the_rate():
-    clock, pace = paced(10)
-    for _ in range(50):
-        pace.wait("1", "r", "ec2", "Op")
-    assert clock.slept == 0
+    clock, pace = paced(0)
     for _ in range(100):
+        pace.wait("1", "r", "ec2", "Op")
+    assert clock.slept == pytest.approx(0, abs=1e-9)
+    for _ in range(190):
+        pace.wait("1", "r", "ec2", "Op")
+    assert clock.slept == pytest.approx(10, abs=0.1)
+
+
+def test_a_rate_of_the_user_holds_from_the_first_call_on():
+    clock, pace = paced(10)
+    for _ in range(96):
         pace.wait("1", "r", "ec2", "Op")
     assert clock.slept == pytest.approx(10)
 
@@ -131,8 +142,7 @@ def test_accounts_regions_and_services_do_not_share_a_bucket():
         ("1", "b", "x"),
         ("1", "a", "y"),
     ):
-        for _ in range(5):
-            pace.wait(account, region, service, "Op")
+        pace.wait(account, region, service, "Op")
     assert clock.slept == 0
 
 
@@ -141,22 +151,41 @@ def test_a_throttled_bucket_is_slower_and_recovers():
     pace.throttled("1", "r", "ec2", "Op")
     for _ in range(10):
         pace.wait("1", "r", "ec2", "Op")
-    slow = clock.slept
-    assert slow > 1.0
+    assert clock.slept > 1.0 + 9 / 9.5  # a pause, then half the rate at first
     clock.now += 120
     clock.slept = 0
-    for _ in range(50):
+    for _ in range(10):
         pace.wait("1", "r", "ec2", "Op")
-    assert clock.slept == 0
+    assert clock.slept == pytest.approx(9 / 9.5)
+
+
+def test_an_answer_that_says_for_how_long_is_obeyed_within_reason():
+    for asked, slept in ((0.0, 1.0), (30.0, 30.0), (1e9, 900.0)):
+        clock, pace = paced(10)
+        pace.throttled("1", "r", "ec2", "Op", asked)
+        pace.wait("1", "r", "ec2", "Op")
+        assert clock.slept == pytest.approx(slept)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), (" 7 ", 7.0), ("", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0), ("-1", 0.0)],
+)
+def test_retry_after_is_read_in_seconds(header, seconds):
+    response = {"ResponseMetadata": {"HTTPHeaders": {"retry-after": header}}}
+    assert retry_after_s(response) == seconds
+    assert retry_after_s({}) == 0.0
 
 
 def test_what_aws_is_known_to_bear_is_the_default_but_not_for_a_simulator():
     clock, pace = paced(0)
     for _ in range(26):
         pace.wait("1", "r", "route53", "ListHostedZones")
-    assert clock.slept == pytest.approx(0.2)
+    assert clock.slept == pytest.approx(1 / 4.75)
     clock, pace = paced(0, known=False)
     for _ in range(1000):
         pace.wait("1", "r", "route53", "ListHostedZones")
-    pace.throttled("1", "r", "route53", "ListHostedZones")
     assert clock.slept == 0
+    pace.throttled("1", "r", "route53", "ListHostedZones")
+    pace.wait("1", "r", "route53", "ListHostedZones")
+    assert clock.slept == pytest.approx(1.0)  # not even a simulator is asked during a pause

@@ -29,6 +29,8 @@ def implementations() -> Iterator[tuple[str, str, str]]:
     for suite, file, protocol in (
         ("StoreSuite", "contracts/store/base.py", "Store"),
         ("QueueSuite", "contracts/queue.py", "Queue"),
+        ("PermitsSuite", "worker/limits/pace.py", "Permits"),
+        ("PlacesSuite", "worker/limits/flight.py", "Places"),
     ):
         for name in classes_like(methods_of(ROOT / file, protocol)):
             yield suite, f"{protocol.lower()} {name}", name
@@ -101,6 +103,7 @@ def test_an_implementation_is_bound_to_its_suite(suite: str, name: str, mentione
 def test_the_search_finds_what_there_is() -> None:
     names = {name for _, name, _ in ALL}
     assert {"store LocalStore", "store ObjectStore", "queue Pool", "queue CeleryQueue"} <= names
+    assert {"permits LocalPermits", "permits FleetPermits", "places FleetPlaces"} <= names
     assert {"source aws", "source hackernews", "warehouse duckdb"} <= names
 
 

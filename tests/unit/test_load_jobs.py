@@ -62,14 +62,14 @@ def test_a_prepare_message_is_handled(here):
     [b"", b"{", b'{"kind": "load"}', b'{"kind": "shard", "run": "r", "shard": "01-0000000"}'],
 )
 def test_a_message_that_is_not_for_us_is_logged_and_dropped(here, caplog, data):
-    with caplog.at_level(logging.ERROR, "loader"):
+    with caplog.at_level(logging.ERROR, "sharder"):
         handle(data, StillHeart())
     assert "event=message_dropped" in caplog.text or "event=job_refused" in caplog.text
 
 
 def test_a_load_that_must_come_again_leaves_no_receipt(here, caplog):
     here.round([shard({"b": rows(1)}, missing=True)], number=2)
-    with caplog.at_level(logging.WARNING, "loader"):
+    with caplog.at_level(logging.WARNING, "sharder"):
         handle(here.message(2).to_bytes(), StillHeart())
     assert "event=job_postponed" in caplog.text
     assert here.stage.receipt("run-1", "w", "src", "items", 2) is None
@@ -77,7 +77,7 @@ def test_a_load_that_must_come_again_leaves_no_receipt(here, caplog):
 
 def test_a_run_that_is_gone_leaves_nothing_behind(here, caplog):
     message = Message("load", "gone", destination="w", source="src", table="items", round=1)
-    with caplog.at_level(logging.ERROR, "loader"):
+    with caplog.at_level(logging.ERROR, "sharder"):
         handle(message.to_bytes(), StillHeart())
     assert "has no round 1 of run gone" in caplog.text
     assert not list(here.stage.store.list("runs/gone/"))
@@ -85,7 +85,7 @@ def test_a_run_that_is_gone_leaves_nothing_behind(here, caplog):
 
 def test_a_bug_is_logged_with_its_trace_and_does_not_end_the_process(here, caplog, monkeypatch):
     monkeypatch.setattr(handler, "load", lambda *_, **__: 1 / 0)
-    with caplog.at_level(logging.ERROR, "loader"):
+    with caplog.at_level(logging.ERROR, "sharder"):
         handle(here.message().to_bytes(), StillHeart())
     assert "event=job_crashed" in caplog.text
     assert "ZeroDivisionError" in caplog.text
@@ -96,7 +96,7 @@ def test_a_load_whose_other_attempt_is_alive_is_left_alone(here, caplog):
         def fresh(self, run: str, job: str) -> bool:
             return True
 
-    with caplog.at_level(logging.INFO, "loader"):
+    with caplog.at_level(logging.INFO, "sharder"):
         handle(here.message().to_bytes(), Alive())
     assert "event=load_elsewhere" in caplog.text
     assert here.stage.attempts("run-1", here.message().job) == 0

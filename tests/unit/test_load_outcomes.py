@@ -9,7 +9,7 @@ import pytest
 from contracts.errors import Transient
 from contracts.plan import Plan
 from loader import outcomes
-from loader.outcomes import Round, Survey, ok_cells, parts, survey
+from loader.outcomes import Round, Seen, Survey, not_ok, ok_cells, parts, survey
 from loader.publication import Counts
 from tests.fakes.stage import Bad, Content, Good, StageRun, rows, shard, table
 
@@ -35,11 +35,33 @@ def taken(run: StageRun, found: Survey) -> list[tuple[int, tuple[str, ...]]]:
     return [(loadable.rows, loadable.part.dropped) for loadable in listed]
 
 
+def bad(run: StageRun, found: Survey) -> dict[tuple[str, str], Seen]:
+    return {seen.key: seen for seen in not_ok(run.stage, rounds(run), found)}
+
+
+def test_cells_that_are_not_ok_are_counted_and_not_kept_either(run):
+    run.round([shard({"a": Bad(rows=rows(1)), "b": rows(2)}), shard({"c": Bad("off", "skipped")})])
+    found = surveyed(run)
+    assert found.counts == {"items": Counts(ok=1, failed=1, skipped=1)}
+    assert found.taken == {}
+    assert taken(run, found) == [(1, ("a",))]
+    assert [client for _, client in bad(run, found)] == ["a", "c"]
+
+
+def test_the_rows_of_a_cell_of_which_one_slice_failed_are_dropped_from_the_other(run):
+    run.round([
+        shard({"a": rows(1), "b": rows(2)}, slice=(0, 2)), shard({"a": Bad(), "b": rows(3)}, slice=(1, 2)),
+    ])  # fmt: skip
+    found = surveyed(run)
+    assert found.taken == {("items", "a"): 0}
+    assert taken(run, found) == [(1, ("a",)), (1, ())]
+
+
 def test_ok_cells_are_counted_and_not_kept(run):
     run.round([shard({"a": rows(1), "b": rows(2, 3)})])
     found = surveyed(run)
     assert found.counts == {"items": Counts(ok=2)}
-    assert (found.not_ok, found.taken, found.expected) == ({}, {}, {"items": 3})
+    assert (bad(run, found), found.taken, found.expected) == ({}, {}, {"items": 3})
     assert taken(run, found) == [(3, ())]
 
 
@@ -81,7 +103,7 @@ def test_failed_weighs_more_than_skipped_among_slices(run):
     run.round([
         shard({"a": Bad("denied")}, slice=(0, 2)), shard({"a": Bad("off", "skipped")}, slice=(1, 2)),
     ])  # fmt: skip
-    assert surveyed(run).not_ok["items", "a"].outcome == "failed"
+    assert bad(run, surveyed(run))["items", "a"].outcome == "failed"
 
 
 def test_a_cell_that_any_round_ended_ok_is_ok(run):
@@ -97,7 +119,8 @@ def test_the_last_outcome_of_a_cell_that_never_was_ok_is_the_one_that_counts(run
     run.round([shard({"a": Bad("off", "skipped")})], number=2)
     found = surveyed(run, 2)
     assert found.counts == {"items": Counts(skipped=1)}
-    assert (found.not_ok["items", "a"].round, found.not_ok["items", "a"].reason) == (2, "off")
+    last = bad(run, found)["items", "a"]
+    assert (last.round, last.reason) == (2, "off")
 
 
 def test_rows_of_a_cell_come_from_its_last_ok_round_only(run):
@@ -146,13 +169,13 @@ def test_a_verdict_ends_every_planned_cell_of_every_selected_table(tmp_path):
     run.round([Content({"": {}}, ("a", "b"), verdict="cancelled")])
     found = surveyed(run)
     assert found.counts == {"items": Counts(failed=2), "children": Counts(failed=2)}
-    assert {s.reason for s in found.not_ok.values()} == {"cancelled"}
+    assert {s.reason for s in bad(run, found).values()} == {"cancelled"}
 
 
 def test_a_cell_that_no_commit_mentions_has_failed(run):
     run.round([shard({"a": rows(1)}, forget=True), shard({"b": rows(2)})])
     found = surveyed(run)
-    assert found.not_ok["items", "a"].outcome == "failed"
+    assert bad(run, found)["items", "a"].outcome == "failed"
     assert taken(run, found) == [(1, ())]
 
 

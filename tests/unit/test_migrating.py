@@ -207,6 +207,16 @@ def test_transformers_apply_as_in_a_load(place: Place) -> None:
     assert ("size",) not in rows
 
 
+def test_the_table_of_summaries_is_made_where_a_destination_wants_them(place: Place) -> None:
+    made = place.migrate(send_sync_summary=True, write_mode="append")
+    assert [(t.table, t.action) for t in made.tables] == [
+        ("t", "created"),
+        ("cloudquery_sync_summaries", "created"),
+    ]
+    again = place.migrate(send_sync_summary=True, write_mode="append")
+    assert [t.action for t in again.tables] == ["unchanged", "unchanged"]
+
+
 def test_a_transformer_that_takes_the_key_away_refuses_the_table(place: Place) -> None:
     transformer = {
         "kind": "transformer",

@@ -101,6 +101,16 @@ def test_a_secret_that_left_the_file_is_told_and_so_is_its_variable(spec):
         expand(sealed, {"DB": "x"}, "x")
 
 
+def test_a_time_elsewhere_in_the_document_is_no_part_of_the_secret(spec):
+    _, sealed, file = spec("dsn: hunter2-a")
+    file.write_text(f"---\n{HEAD}    since: ${{time:1 day ago}}\n    dsn: hunter2-a\n")
+    found = expand(sealed, {}, "x")
+    assert found.spec["dsn"] == "hunter2-a"
+    file.write_text(f"---\n{HEAD}    dsn: hunter2-${{time:now}}\n")
+    with pytest.raises(InputError, match="a secret that is written out cannot hold a time"):
+        expand(sealed, {}, "x")
+
+
 def test_a_literal_that_cannot_be_replaced_is_refused(tmp_path):
     text = f"{HEAD}    ? dsn\n    : hunter2\n"
     with pytest.raises(InputError, match="cannot be kept off the stage") as caught:

@@ -256,6 +256,19 @@ class TestReadPart:
             list(read_part(store, part, TABLE, format_))
 
 
+def test_rows_of_dropped_clients_are_left_out_of_columns_of_views_too(tmp_path):
+    table = with_cq_columns(
+        Table("t", (Column("v", pa.string_view()), Column("b", pa.binary_view())))
+    )
+    batch = pa.RecordBatch.from_pylist(
+        [{"_cq_id": bytes(16), "_cq_client_id": c, "v": c, "b": c.encode()} for c in "aab"],
+        table.schema,
+    )
+    store, part = stored(tmp_path, as_csv(batch), dropped=("a",))
+    (kept,) = read_part(store, part, table, "csv")
+    assert kept.select(["v", "b"]).to_pylist() == [{"v": "b", "b": b"b"}]
+
+
 def test_a_flipped_byte_in_a_page_of_parquet_is_found(tmp_path):
     data = as_parquet(BATCH)
     store, part = stored(tmp_path, data.replace(b"\x01\x00\x00\x00x", b"\x01\x00\x00\x00y", 1))

@@ -79,6 +79,15 @@ def test_the_destination_that_holds_the_state_is_loaded_after_the_others() -> No
     assert jobs(last) == [load(destination="b")]
 
 
+def test_a_destination_of_cursors_alone_is_loaded_last_and_only_for_incremental_tables() -> None:
+    for incremental, wanted in ((True, [load(destination="b")]), (False, [])):
+        found = plan(1, destinations=("a", "b"), holder="b", incremental=incremental)
+        source = found.sources[0].model_copy(update={"destinations": ("a",)})
+        watch = Watch(found.model_copy(update={"sources": (source,)}), FLEET)
+        assert jobs(watch.tick(Seen(0, commits=[0]))) == [load(destination="a")]
+        assert jobs(watch.tick(Seen(1, receipts={load(destination="a"): "ok"}))) == wanted
+
+
 def test_cursors_never_pass_rows_that_another_destination_lacks() -> None:
     watch = Watch(plan(1, destinations=("a", "b"), holder="b", incremental=True), FLEET)
     watch.tick(Seen(0, commits=[0]))

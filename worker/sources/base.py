@@ -7,6 +7,7 @@ A source is made by its factory `open(spec: dict, context: Context) -> Source`, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -92,6 +93,46 @@ class CellDone:
 Event = Rows | Checkpoint | CellDone
 
 
+class Cancelled(Exception):
+    """The attempt should stop: nothing more is asked, and its open cells end without an outcome."""
+
+
+class Pace(Protocol):
+    """How fast a source may call. Counted per source, client and service, over all workers; thread-safe."""
+
+    def take(self, client: str, service: str, per_s: float, burst: float = 0.0) -> None:
+        """Return when a call may be made. Raises Cancelled if the attempt should stop before.
+
+        Never more than `per_s` calls in a second, or `burst` at once after a rest and 0.95 · per_s from
+        then on. per_s 0: only the pauses of `hold`.
+        """
+
+    def hold(self, client: str, service: str, seconds: float) -> None:
+        """The other side asked us to slow down (a throttled call, Retry-After): no calls for so long,
+        by any worker, then half as fast; all is as before a minute later.
+        """
+
+
+class Flight(Protocol):
+    """How many clients are read at once, over all workers. A shard that reads has a place for one."""
+
+    def another(self, stop: Callable[[], bool]) -> AbstractContextManager[bool]:
+        """A place for one client more, waited for, until the end of the block. False: `stop` came first."""
+
+
+class Free:
+    """No pace and no limit of clients: what lists tables, and tests, need."""
+
+    def take(self, client: str, service: str, per_s: float, burst: float = 0.0) -> None:
+        del client, service, per_s, burst
+
+    def hold(self, client: str, service: str, seconds: float) -> None:
+        del client, service, seconds
+
+    def another(self, stop: Callable[[], bool]) -> AbstractContextManager[bool]:
+        return nullcontext(not stop())
+
+
 @dataclass(frozen=True)
 class Context:
     """What a source may use of its surroundings; clocks and waiting come in, so that tests own them."""
@@ -102,7 +143,9 @@ class Context:
     cancelled: Callable[[], bool]  # true once this attempt should stop; long loops look at it
     deterministic_cq_id: bool = False
     rate_per_s: float = 0.0  # per client and service; 0: the source's own default
-    max_clients_in_flight: int = 0  # 0: the source's own default
+    max_clients_in_flight: int = 0  # over all workers; 0: the source's own default
+    pace: Pace = field(default_factory=Free)  # ask it before every call of an API
+    flight: Flight = field(default_factory=Free)  # ask it before a second client is read at once
     stays: bool = (
         True  # False: closed before the slices that it cuts are read; they may not need it
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from contracts.table import Table
-from loader.transformers.base import Shown, matches, then
+from loader.transformers.base import Shown, matches, patterns_unmet, then
 from loader.transformers.basic import case, columns, hide, hide_except, keys, names, rows
 from loader.transformers.basic.options import Kind, Options, Transformation
+from loader.transformers.basic.targets import has
 
 __all__ = ["Basic", "Options", "open"]
 
@@ -49,6 +50,27 @@ class Basic:
             if t.kind == "change_table_names" and matches(t.tables or ("*",), table):
                 table = names.renamed(t, table)
         return table
+
+    def unmet(self, tables: Sequence[Table], at: datetime) -> Iterator[str]:
+        shown = [Shown(table) for table in tables]
+        for t in self.options.transformations:
+            now = [s.table for s in shown]
+            yield from patterns_unmet(t.kind, t.tables, now)
+            meant = [table for table in now if matches(t.tables or ("*",), table.name)]
+            for name in _columns(t) if meant else ():
+                if not any(has(table, name) for table in meant):
+                    yield f"{t.kind}: no table of this run that it is for has a column '{name}'"
+            shown = [
+                then(s, lambda so_far, t=t: _SHOW[t.kind](t, so_far, at))  # type: ignore[misc]
+                if matches(t.tables or ("*",), s.table.name)
+                else s
+                for s in shown
+            ]
+
+
+def _columns(t: Transformation) -> tuple[str, ...]:
+    """The columns that a transformation expects to find."""
+    return (t.name,) if t.kind == "rename_column" else t.columns
 
 
 def open(options: Options) -> Basic:  # noqa: A001  # the verb of every registry

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from contracts import types
 from contracts.errors import InputError
+from contracts.stagefile.read import filtered
 from contracts.stagefile.text import from_text, is_json, to_text
 from contracts.table import Column, Table
 from loader.transformers import paths, values
@@ -42,7 +43,7 @@ def drop(t: Transformation, table: Table, at: datetime) -> Shown:
 
     def batch(b: pa.RecordBatch) -> pa.RecordBatch:
         hits = reduce(pc.or_, (test(b.column(i)) for i, test in tests.items()))
-        return values.filtered(b, pc.invert(hits)) if pc.any(hits).as_py() else b
+        return filtered(b, pc.invert(hits)) if pc.any(hits).as_py() else b
 
     return Shown(
         table, batch if tests else None, filters=bool(tests),

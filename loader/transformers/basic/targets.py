@@ -56,6 +56,14 @@ def targets(t: Transformation, table: Table) -> Targets:
     return Targets(tuple(dict.fromkeys(whole)), inner, tuple(missing))
 
 
+def has(table: Table, name: str) -> bool:
+    """Whether the name is one of the table's columns, or a path into one."""
+    if name in table:
+        return True
+    first, *rest = paths.split(name)
+    return bool(rest) and isinstance(first, str) and first in table
+
+
 def warnings(t: Transformation, table: Table, found: Targets) -> tuple[str, ...]:
     """Only where the table is named in full: with `*` nobody expects a column in every table."""
     if table.name not in t.tables:

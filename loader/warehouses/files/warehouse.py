@@ -39,15 +39,19 @@ from loader.warehouses.files.state import State
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def admit(
-    options: FilesOptions, plan: Plan, destination: str, shown: Callable[[str], str]
-) -> None:
+def admit(options: FilesOptions, plan: Plan, destination: str, shown: Callable[[str], str]) -> None:
     """Refuse what would overwrite rows that are good, before anything is written. Raises InputError."""
     template = options.template
     if not template.fixed:
         return
     run = Run(plan.run, plan.sync_time, plan.sync_id)
     mine = [t for t in plan.tables if destination in plan.source(t.source).destinations]
+    if mine and plan.clients and not template.has("SYNC_ID"):
+        raise InputError(
+            f"the run was narrowed by --client, and in destination '{destination}' a run replaces the whole "
+            "file of a table: the rows of all other clients would be gone; nothing was written",
+            "leave --client out, or put {{UUID}} into `path` and leave out no_rotate, or put {{SYNC_ID}} into it",
+        )
     refuse_same_names(template, run, {
         (t.source, shown(name)): f"table '{name}' of source '{t.source}'" for t in mine for name in t.selected
     })  # fmt: skip

@@ -13,11 +13,19 @@ from typing import Any
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
+from contracts.observe import metrics
 from worker.sources.aws.accounts import Account
 from worker.sources.aws.credentials import Vault
 from worker.sources.aws.locked import Call, regions
-from worker.sources.aws.outcomes import CallErrors, Ending, ending, is_expired, is_throttled
-from worker.sources.aws.pace import Pace
+from worker.sources.aws.outcomes import (
+    CallErrors,
+    Ending,
+    ending,
+    is_expired,
+    is_throttled,
+    retry_after_s,
+)
+from worker.sources.aws.pace import AwsPace
 from worker.sources.aws.paging import Token, following
 from worker.sources.aws.session import Session, using
 from worker.sources.aws.values import below
@@ -53,10 +61,17 @@ class Caller:
     """The calls of one process. Thread-safe; every method is one or more requests, and blocks."""
 
     def __init__(
-        self, session: Session, vault: Vault, pace: Pace, context: Context, *, debug: bool = False
+        self,
+        session: Session,
+        vault: Vault,
+        pace: AwsPace,
+        context: Context,
+        *,
+        debug: bool = False,
     ) -> None:
         self.now = context.now
         self.sleep = context.sleep
+        self._source = context.name
         self._session = session
         self._vault = vault
         self._pace = pace
@@ -71,7 +86,8 @@ class Caller:
             return self._signed(place, service, op, inputs)
         except ClientError as error:
             if is_throttled(error):
-                self._pace.throttled(place.account.number, place.region, service, op)
+                after_s = retry_after_s(error.response)
+                self._pace.throttled(place.account.number, place.region, service, op, after_s)
             if not is_expired(error):
                 raise
         self._vault.renew(place.account)
@@ -130,13 +146,21 @@ class Caller:
             with using(credentials):
                 output = method(**inputs)
             result = "ok"
+        except ClientError as error:
+            result = "throttled" if is_throttled(error) else "error"
+            raise
         finally:
+            metrics.count(
+                "sharder_api_calls_total", source=self._source, service=service, result=result
+            )
             if self._debug:
                 where = f"{place.account.number}:{place.region}"
                 took = time.monotonic() - start
                 log.info("call %s %s.%s %s %.3f s", where, service, op, result, took)
         metadata = output.pop("ResponseMetadata", {})
-        if metadata.get("RetryAttempts", 0):
+        if retries := metadata.get("RetryAttempts", 0):
+            names = {"source": self._source, "service": service}
+            metrics.count("sharder_api_retries_total", retries, **names)
             self._pace.throttled(place.account.number, place.region, service, op)
         return output
 

@@ -25,16 +25,12 @@ from worker.sources.aws.locked import LockedTable
 from worker.sources.aws.outcomes import CallErrors, Ending, is_absent
 from worker.sources.aws.paging import Token
 from worker.sources.aws.values import getter
-from worker.sources.base import CellDone, Event, Rows, Work
+from worker.sources.base import Cancelled, CellDone, Event, Rows, Work
 
 _CHUNK = 500  # rows of children that are completed together; a page of a list may be larger
 _WINDOW = 24  # children's lists in flight: as many as the pool has threads
 
 Emit = Callable[[Event], None]
-
-
-class Cancelled(Exception):
-    """The attempt should stop: its open cells end without an outcome."""
 
 
 @dataclass(frozen=True)

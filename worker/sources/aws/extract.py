@@ -1,20 +1,22 @@
 """Many cells at once, as one stream of events with flat memory.
 
 Each client is read by a thread of its own, which mostly waits; every request runs in one pool of
-calls. Batches pass through a bounded queue: when nobody takes them, reading stops.
+calls. The first thread reads with the shard's own place in flight, the others with one more each. Batches pass through a bounded queue: when nobody takes them, reading stops.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from queue import Empty, Full, Queue
 
 from worker.sources.aws.calls import Caller, Place
-from worker.sources.aws.cell import Cancelled, Reader, tree
+from worker.sources.aws.cell import Reader, tree
 from worker.sources.aws.locked import tables
-from worker.sources.base import CellDone, Event, Work
+from worker.sources.base import Cancelled, CellDone, Event, Flight, Work
 
 _QUEUED = 8  # batches of about a page each that wait for the writer
 _CLIENTS = 16  # cells read at once; the pool of calls is the real limit
@@ -72,23 +74,26 @@ def events(
     *,
     threads: int,
     clients_in_flight: int,
+    flight: Flight,
     cancelled: Callable[[], bool],
 ) -> Iterator[Event]:
     """Read all cells of a shard. Closing the iterator ends its threads."""
     stream = _Stream(cancelled)
-    clients = iter(work.clients)
-    lock = threading.Lock()
+    clients = deque(work.clients)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="aws-call")
     reader = Reader(tree(work, tables(), caller, pool), caller, pool, stream.stopped)
 
-    def following() -> str | None:
-        with lock:
-            return next(clients, None)
+    def place(thread: int) -> AbstractContextManager[bool]:
+        return (
+            flight.another(lambda: not clients or stream.stopped()) if thread else nullcontext(True)
+        )
 
-    def run() -> None:
+    def run(thread: int) -> None:
         try:
-            while (client := following()) is not None:
-                _read(reader, client, resolve, caller, work, stream)
+            while clients:
+                with place(thread) as given:
+                    if given and (client := _first(clients)) is not None:
+                        _read(reader, client, resolve, caller, work, stream)
             stream.put(None)
         except Cancelled:
             return
@@ -96,7 +101,10 @@ def events(
             stream.put(error)
 
     count = min(clients_in_flight or _CLIENTS, len(work.clients))
-    cells = [threading.Thread(target=run, name=f"aws-cell-{n}", daemon=True) for n in range(count)]
+    cells = [
+        threading.Thread(target=run, args=(n,), name=f"aws-cell-{n}", daemon=True)
+        for n in range(count)
+    ]
     try:
         for thread in cells:
             thread.start()
@@ -107,6 +115,14 @@ def events(
         for thread in cells:
             thread.join()
         pool.shutdown(wait=True)
+
+
+def _first(clients: deque[str]) -> str | None:
+    """The next client; None if another thread took the last one meanwhile."""
+    try:
+        return clients.popleft()
+    except IndexError:
+        return None
 
 
 def _read(

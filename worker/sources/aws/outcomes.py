@@ -7,8 +7,9 @@ that a service is not there, and only when the same credentials (or the network)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -76,6 +77,13 @@ def is_expired(error: BaseException) -> bool:
 
 def is_throttled(error: BaseException) -> bool:
     return bool(_THROTTLED.search(code(error)))
+
+
+def retry_after_s(response: Mapping[str, Any]) -> float:
+    """Seconds of an answer's `Retry-After`; 0 if it has none, or a date."""
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    text = str(headers.get("retry-after", "")).strip()
+    return float(text) if text.isdecimal() else 0.0
 
 
 def ending(

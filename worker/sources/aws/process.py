@@ -1,32 +1,31 @@
-"""What one worker process keeps between shards: a session, assumed roles, rates, account numbers."""
+"""What one worker process keeps between shards: a session, assumed roles, account numbers."""
 
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
 
 from worker.sources.aws.accounts import Principal
 from worker.sources.aws.calls import Caller
 from worker.sources.aws.credentials import Vault
 from worker.sources.aws.options import Options
-from worker.sources.aws.pace import Pace
+from worker.sources.aws.pace import AwsPace
 from worker.sources.aws.session import Endpoint, Session, shared
 from worker.sources.base import Context
 
 
 @dataclass
 class Process:
-    """Shared by all sources of a process that have the same endpoint and rate."""
+    """Shared by all sources of a process that have the same endpoint."""
 
     session: Session
     vault: Vault
-    pace: Pace
     numbers: dict[Principal, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def caller(self, options: Options, context: Context) -> Caller:
-        return Caller(self.session, self.vault, self.pace, context, debug=options.aws_debug)
+        pace = AwsPace(context.pace, context.rate_per_s, known=not options.custom_endpoint_url)
+        return Caller(self.session, self.vault, pace, context, debug=options.aws_debug)
 
 
 _processes: dict[tuple[Endpoint, float], Process] = {}
@@ -39,13 +38,7 @@ def of(options: Options, context: Context) -> Process:
     with _lock:
         if key not in _processes:
             session = shared(key[0])
-            pace = Pace(
-                context.rate_per_s,
-                known=not options.custom_endpoint_url,
-                clock=time.monotonic,
-                sleep=context.sleep,
-            )
-            _processes[key] = Process(session, Vault(session, context.now), pace)
+            _processes[key] = Process(session, Vault(session, context.now))
         found = _processes[key]
     found.vault.forgive()
     return found

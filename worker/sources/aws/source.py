@@ -70,6 +70,7 @@ class AwsSource:
             self._caller,
             threads=self._options.threads,
             clients_in_flight=self._context.max_clients_in_flight,
+            flight=self._context.flight,
             cancelled=self._context.cancelled,
         )
 

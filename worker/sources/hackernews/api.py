@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,31 +12,27 @@ from urllib.parse import urlsplit
 import orjson
 
 from contracts.errors import Denied, Permanent, Transient, Unreachable
+from worker.sources.base import Cancelled, Context
 
+CLIENT = "hackernews"
+SERVICE = "api"
 RETRIES = 5
 PAUSE_S = 10.0
 TIMEOUT_S = 30.0
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class Cancelled(Exception):
-    """The attempt should stop; nothing more is asked."""
-
-
 class Api:
     """`max_item` and `item`, safe to call from many threads."""
 
-    def __init__(
-        self, base_url: str, *, sleep: Callable[[float], None], cancelled: Callable[[], bool]
-    ) -> None:
+    def __init__(self, base_url: str, context: Context) -> None:
         parts = urlsplit(base_url)
         self._url = base_url
         self._path = parts.path
         self._host = parts.hostname or ""
         self._port = parts.port
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._sleep = sleep
-        self._cancelled = cancelled
+        self._context = context
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[http.client.HTTPConnection] = []
@@ -64,14 +59,17 @@ class Api:
 
     def _get(self, path: str) -> Any:
         retried = 0
-        while not self._cancelled():
+        while not self._context.cancelled():
+            self._context.pace.take(CLIENT, SERVICE, self._context.rate_per_s)
             try:
                 return self._ask(path)
             except Transient as error:
                 if retried == RETRIES:
                     raise
                 retried += 1
-                self._sleep(max(PAUSE_S, error.after_s))
+                if error.after_s > 0:  # said to one of us, meant for all
+                    self._context.pace.hold(CLIENT, SERVICE, error.after_s)
+                self._context.sleep(max(PAUSE_S, error.after_s))
         raise Cancelled
 
     def _ask(self, path: str) -> Any:

@@ -12,11 +12,10 @@ from contracts.errors import NotFound, Permanent, SharderError
 from contracts.specfile import times
 from contracts.table import Column, Table
 from contracts.types import TIMESTAMP
-from worker.sources.base import CellDone, Checkpoint, Clients, Context, Event, Rows, Work
-from worker.sources.hackernews.api import Api, Cancelled
+from worker.sources.base import Cancelled, CellDone, Checkpoint, Clients, Context, Event, Rows, Work
+from worker.sources.hackernews.api import CLIENT, Api
 from worker.sources.hackernews.options import Options
 
-CLIENT = "hackernews"
 STATE_KEY = "hackernews_items"  # as CloudQuery's plugin names it; the value is the last id read
 CHUNK = 1000  # ids per batch and checkpoint
 
@@ -57,7 +56,7 @@ class HackerNews:
     def __init__(self, options: Options, context: Context) -> None:
         self._options = options
         self._context = context
-        self._api = Api(options.base_url, sleep=context.sleep, cancelled=context.cancelled)
+        self._api = Api(options.base_url, context)
         self._threads = ThreadPoolExecutor(
             options.item_concurrency, thread_name_prefix=f"{context.name} items"
         )
