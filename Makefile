@@ -5,7 +5,7 @@ BIN := .venv/bin
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install servers run fleet test quick lint types lock check bench docs fmt clean
+.PHONY: help install servers run fleet test quick chaos lint types lock check bench docs fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -34,6 +34,12 @@ test: install servers ## all tests, with real Redis, PostgreSQL and S3 servers
 quick: install ## the tests that take seconds
 	$(BIN)/python -m pytest tests/unit tests/contract -n 2 -m "not slow"
 
+SEEDS ?= 0 1 2 3
+MINUTES ?= 5
+chaos: install servers ## a fleet killed at random, by SEEDS, then runs back to back for MINUTES
+	$(BIN)/python -m tests.chaos $(SEEDS)
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
+
 lint: install ## ruff, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,6 +59,7 @@ docs: install ## write the generated pages of docs/ again
 	$(BIN)/python -m worker.sources.aws.docs
 	$(BIN)/python -m tests.docs_sources
 	$(BIN)/python -m sharder.schemas docs/reference
+	$(BIN)/python -m contracts.observe.page docs/reference/metrics.md
 	UPDATE_DOCS=1 $(BIN)/python -m pytest -q tests/unit/test_cli.py -k reference_pages
 
 check: lint types test ## what has to be green before a commit

@@ -1,0 +1,88 @@
+"""Whether something stayed flat: a rule for the figures of a soak, so that neither luck nor one bad moment decides.
+
+A series *grows* when two things agree: the median of its last third is above that of its first third by more
+than its allowance, and so is its rise, the median slope between all pairs of looks (Theil and Sen) times the
+span. One outlier moves neither; a slow leak moves both. What is allowed is a share of the first third, for
+allocators that settle, plus a few units, for what is open at the moment of a look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import median
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How much more a series may be in its last third than in its first."""
+
+    share: float = 0.0
+    units: float = 0.0
+
+    def of(self, level: float) -> float:
+        return self.share * level + self.units
+
+
+# By the last word of a series' name.
+ALLOWED: Mapping[str, Allowance] = {
+    "rss": Allowance(0.05, 4 * MIB),
+    "threads": Allowance(0, 1),
+    "fds": Allowance(0, 2),
+    "keys": Allowance(0, 2),
+    "memory": Allowance(0.05, MIB / 2),
+    "objects": Allowance(0.02, 5),
+    "connections": Allowance(0, 1),
+    "landings": Allowance(0, 0),
+    "seconds": Allowance(0.25, 0.5),
+}
+
+FEWEST = 9  # looks: three in each third
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One series, judged. `rise`: by the median slope, over the whole span."""
+
+    name: str
+    first: float
+    last: float
+    rise: float
+    allowed: float
+
+    @property
+    def grows(self) -> bool:
+        return self.last - self.first > self.allowed and self.rise > self.allowed
+
+
+def judge(name: str, points: Sequence[tuple[float, float]]) -> Verdict:
+    """`points`: (seconds, value), ascending. Raises ValueError for too few of them to say anything."""
+    if len(points) < FEWEST:
+        raise ValueError(f"{name}: {len(points)} looks; at least {FEWEST} are needed")
+    third = len(points) // 3
+    first = median(value for _, value in points[:third])
+    last = median(value for _, value in points[-third:])
+    slopes = [(b - a) / (t - s) for (s, a), (t, b) in combinations(points, 2) if t > s]
+    rise = (median(slopes) if slopes else 0.0) * (points[-1][0] - points[0][0])
+    return Verdict(name, first, last, rise, ALLOWED[name.rsplit(" ", 1)[-1]].of(first))
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """A line per series."""
+    lines = [f"{'':36} {'first third':>12} {'last third':>12} {'rise':>10} {'allowed':>10}"]
+    for v in verdicts:
+        shown = [_shown(v.name, x) for x in (v.first, v.last, v.rise, v.allowed)]
+        state = "GROWS" if v.grows else "flat"
+        lines.append(
+            f"{v.name:36} {shown[0]:>12} {shown[1]:>12} {shown[2]:>10} {shown[3]:>10}  {state}"
+        )
+    return "\n".join(lines)
+
+
+def _shown(name: str, value: float) -> str:
+    if name.endswith((" rss", " memory")):
+        return f"{value / MIB:.1f} MiB"
+    return f"{value:.1f}"
