@@ -144,6 +144,11 @@ class Service:
         prefix = query.get("prefix", "")
         after = max(query.get("start-after", ""), query.get("continuation-token", ""))
         keys = [k for k in sorted(bucket, key=str.encode) if k.startswith(prefix) and k > after]
+        folders: list[str] = []
+        if cut := query.get("delimiter"):
+            below = [k[len(prefix) :].partition(cut) for k in keys]
+            folders = sorted({prefix + name + cut for name, found, _ in below if found})
+            keys = [k for k, (_, found, _) in zip(keys, below, strict=True) if not found]
         page = keys[: min(PAGE, int(query.get("max-keys", PAGE)))]
         entries = "".join(
             f"<Contents><Key>{escape(k)}</Key><Size>{len(bucket[k].data)}</Size>"
@@ -151,12 +156,15 @@ class Service:
             f"<ETag>{escape(bucket[k].etag)}</ETag></Contents>"
             for k in page
         )
+        common = "".join(
+            f"<CommonPrefixes><Prefix>{escape(f)}</Prefix></CommonPrefixes>" for f in folders
+        )
         more = len(page) < len(keys)
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
         return _xml(
             "ListBucketResult",
             f"<KeyCount>{len(page)}</KeyCount><IsTruncated>{str(more).lower()}</IsTruncated>"
-            f"{token}{entries}",
+            f"{token}{entries}{common}",
         )
 
     def _multipart(

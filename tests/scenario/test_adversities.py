@@ -334,8 +334,9 @@ def test_a_shard_that_is_longer_than_every_timeout_is_executed_once(stand: Stand
         words = ("submit", "spec.yml", "--run-id", RUN)
         submit = stand.fleet.start("sharder", *words, code=SCALED_SHARDER)
         stand.at_work(1)
-        # Handed out again by the broker, more than once, and turned away.
-        until(lambda: stand.fleet.logs().count("shard_is_worked_on") > 2)
+        # Handed out again by the broker, and turned away. (Who turns it away acknowledges the one message
+        # that both have, so that it need not come a third time.)
+        until(lambda: "shard_is_worked_on" in stand.fleet.logs())
         stand.open_gate()
         stand.ends(submit)
     assert stand.attempts() == 1
