@@ -22,5 +22,7 @@ fi
 fresh=$(mktemp -d "$cache/azurite.XXXXXX")
 trap 'rm -rf "$fresh"' EXIT
 cp "$here/package.json" "$fresh/"
+# Node reads no system certificates; behind a proxy of one's own these are in this file.
+export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-${SSL_CERT_FILE:-}}
 npm install --prefix "$fresh" --no-audit --no-fund --omit=optional --loglevel=error >&2
 [ -e "$place/node_modules/azurite" ] || mv "$fresh" "$place"
