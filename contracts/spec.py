@@ -18,6 +18,7 @@ WriteMode = Literal["overwrite-delete-stale", "overwrite", "append"]
 MigrateMode = Literal["safe", "forced"]
 PkMode = Literal["default", "cq-id-only"]
 Registry = Literal["cloudquery", "github", "local", "grpc", "docker", "python"]
+Runtime = Literal["auto", "go", "python", "javascript", "java"]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -222,6 +223,47 @@ class SourceLimits(Model):
     attempts: int = Field(0, ge=0, description="Attempts per shard; 0: as the fleet says")
 
 
+class PluginSettings(Model):
+    """kind: fleet, `plugins.NAME`: how the program of a source, destination or transformer is run."""
+
+    runtime: Runtime = Field(
+        "auto",
+        description="What the program is written with, which decides how it is started; `auto`: found out",
+    )
+    environment: tuple[str, ...] = Field(
+        (),
+        description="Variables that the program gets besides the usual ones; `*` stands for anything",
+    )
+    memory: Size = Field(
+        0,
+        description="Most memory of the program and its children; 0: what is left of the worker's",
+    )
+    start_timeout: Seconds = Field(
+        60.0, gt=0, description="How long the program may take until it answers"
+    )
+    idle_timeout: Seconds = Field(
+        600.0,
+        gt=0,
+        description="Longest time in which the program sends no message and logs no line, before it is ended",
+    )
+    logged_errors: Literal["fail", "warn"] = Field(
+        "fail",
+        description="What an error is that the program only logs: its table has failed, or a warning."
+        " Some programs leave rows out and say so nowhere else",
+    )
+    clients: str = Field(
+        "",
+        description="Where the clients stand in the options of a source: `accounts[].id`, `project_ids[]`;"
+        " `none`: it is never split by client. Well-known plugins need nothing",
+    )
+    shards: int = Field(
+        1,
+        ge=1,
+        description="Parts into which the program itself splits a table, if it is known to keep to"
+        " the protocol's `shard`",
+    )
+
+
 class Fleet(Model):
     """kind: fleet. Everything has a default; the environment and flags override it."""
 
@@ -249,6 +291,10 @@ class Fleet(Model):
         3, ge=1, description="Attempts per shard before it is committed as failed"
     )
     sources: Mapping[str, SourceLimits] = Field({}, description="Limits by the name of a source")
+    plugins: Mapping[str, PluginSettings] = Field(
+        {},
+        description="How the programs of plugins are run, by the name of a source, destination or transformer",
+    )
 
 
 class Spec(BaseModel):
