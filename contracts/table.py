@@ -44,7 +44,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as its source declares it. `incremental` tables are never deleted from as stale."""
+    """A table as its source declares it. `incremental` tables are never deleted from as stale.
+
+    `own_client_ids`: `_cq_client_id` is a column of the source's own, whose values are kept; they need not be
+    our clients, so that rows are never told apart by them.
+    """
 
     name: str
     columns: tuple[Column, ...]
@@ -52,6 +56,7 @@ class Table:
     incremental: bool = False
     description: str = ""
     title: str = ""
+    own_client_ids: bool = False
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +119,7 @@ def to_json(table: Table) -> dict[str, Any]:
         column |= {} if c.nullable else {"nullable": False}
         column |= {f: getattr(c, f) for f in flags if getattr(c, f)}
         columns.append(column)
-    facts = ("parent", "incremental", "title", "description")
+    facts = ("parent", "incremental", "title", "description", "own_client_ids")
     return (
         {"name": table.name}
         | {f: v for f in facts if (v := getattr(table, f))}

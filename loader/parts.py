@@ -31,6 +31,7 @@ def rows(
 
     Files in place are offered only if no transformer touches the rows.
     """
+    _refuse_mixed(planned, parts)
     types = [d.map_type(c.type).arrow for c in goal.table.columns]
     schema = pa.schema([pa.field(n, t) for n, t in zip(goal.shape.names, types, strict=True)])
 
@@ -49,6 +50,17 @@ def rows(
     expressions = () if shown.batch else _expressions(d, goal)
     files = _files(store, parts) if format_ == "parquet" and expressions else None
     return Rows(schema, batches, files, expressions, lambda: left_out)
+
+
+def _refuse_mixed(planned: Table, parts: Sequence[Loadable]) -> None:
+    """Rows are left out by their `_cq_client_id`, which must be ours for that. Raises Permanent."""
+    for loadable in parts if planned.own_client_ids else ():
+        if loadable.part.dropped:
+            raise Permanent(
+                f"{loadable.part.key} holds rows of several cells of table '{planned.name}', not all of which may "
+                "be loaded, and the source's own `_cq_client_id` does not tell them apart; nothing was loaded",
+                "this is a bug of the worker, which writes a part per client of such a table; please report it",
+            )
 
 
 def _converted(batch: pa.RecordBatch, goal: Target, schema: pa.Schema, key: str) -> pa.RecordBatch:

@@ -18,6 +18,9 @@ def stale(table: Table, rounds: list[Round], found: Survey, mode: WriteMode) -> 
     Without one the scope is exactly the cells that ended ok. Rows without a client id go only when every
     cell of the run is ok. A table declared incremental keeps everything, and so do its descendants:
     they hold what was read in earlier runs. So does a table that is fully refreshed.
+
+    Where `_cq_client_id` is the source's own, no row says which cell it is of: all of them are treated like
+    rows without a client id.
     """
     if mode != "overwrite-delete-stale":
         return None
@@ -27,9 +30,12 @@ def stale(table: Table, rounds: list[Round], found: Survey, mode: WriteMode) -> 
     covered = [r for r in rounds if r.number in found.pending]
     counts = found.counts.get(table.name, Counts())
     every_cell_ok = counts.ok > 0 and not counts.failed and not counts.skipped
+    everything = every_cell_ok and any(r.table.authoritative for r in rounds)
+    if table.own_client_ids:
+        return Stale(others=True, without_client=True, every=True) if everything else None
     return Stale(
         others=any(r.table.authoritative for r in covered),
-        without_client=every_cell_ok and any(r.table.authoritative for r in rounds),
+        without_client=everything,
     )
 
 

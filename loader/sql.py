@@ -194,10 +194,12 @@ class Stale:
 
     `others`: also those of every client that was not planned (the client list was authoritative).
     `without_client`: also rows without a client id (every cell is ok).
+    `every`: all of them, whatever their client id says (it is not ours, and every cell is ok).
     """
 
     others: bool
     without_client: bool
+    every: bool = False
 
 
 def delete_stale(
@@ -210,6 +212,12 @@ def delete_stale(
     sync_time: datetime,
 ) -> list[Statement]:
     """`cells` lists every cell that is not ok, and without an authoritative list also those that are."""
+    older = (
+        f"DELETE FROM {d.ref(target)} AS t WHERE t.{d.quote(SOURCE_NAME)} = $1 "
+        f"AND t.{d.quote(SYNC_TIME)} < $2"
+    )
+    if scope.every:
+        return [Statement(older, (source, sync_time), counts="stale")]
     client = f"t.{d.quote(CLIENT_ID)}"
     outcome = "<>" if scope.others else "="
     listed = (
@@ -219,11 +227,7 @@ def delete_stale(
     scoped = f"({client} IS NOT NULL AND {'NOT ' if scope.others else ''}{listed})"
     if scope.without_client:
         scoped = f"({scoped} OR {client} IS NULL)"
-    text = (
-        f"DELETE FROM {d.ref(target)} AS t WHERE t.{d.quote(SOURCE_NAME)} = $1 "
-        f"AND t.{d.quote(SYNC_TIME)} < $2 AND {scoped}"
-    )
-    return [Statement(text, (source, sync_time, table), counts="stale")]
+    return [Statement(f"{older} AND {scoped}", (source, sync_time, table), counts="stale")]
 
 
 def insert(d: Dialect, table: PhysicalTable, row: dict[str, Any]) -> Statement:

@@ -48,6 +48,11 @@ class Stamp:
         return tuple(c.name for c in self.table.columns if not c.nullable)
 
     @cached_property
+    def _books(self) -> frozenset[str]:
+        """Columns that are never the source's: which rows are loaded and which are stale goes by them."""
+        return _BOOKS - {cq.CLIENT_ID} if self.table.own_client_ids else _BOOKS
+
+    @cached_property
     def _constants(self) -> dict[str, pa.Scalar]:
         values = {cq.SYNC_TIME: self.sync_time, cq.SOURCE_NAME: self.source}
         return {
@@ -65,12 +70,13 @@ class Stamp:
                 "which the plan of this run does not have"
             )
         rows = batch.num_rows
-        # Which rows are loaded and which are stale is decided by these three: they are never the source's.
-        theirs = given.keys() - _BOOKS
+        theirs = given.keys() - self._books
         columns = {
             c.name: self._fit(c, given[c.name]) if c.name in theirs else self._made(c, client, rows)
             for c in self.table.columns
         }
+        if cq.CLIENT_ID in columns and cq.CLIENT_ID in theirs:
+            columns[cq.CLIENT_ID] = _filled(columns[cq.CLIENT_ID], client)
         if cq.ID in columns and cq.ID not in given:
             columns[cq.ID] = self._ids(columns, rows)
         for name in self._required:
@@ -151,6 +157,13 @@ def convert(values: pa.Array, want: pa.DataType) -> pa.Array:
     if isinstance(want, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(want, storage.cast(want.storage_type))
     return storage.cast(want)
+
+
+def _filled(clients: pa.Array, client: str) -> pa.Array:
+    """The source's own ids of clients; ours where it has none. Ids that are no texts stay as they are."""
+    if not clients.null_count or not _is_text(clients.type):
+        return clients
+    return clients.cast(pa.string()).fill_null(client).cast(clients.type)
 
 
 def _is_text(type_: pa.DataType) -> bool:

@@ -6,6 +6,8 @@ What is known to be good and what is not yet must be told apart afterwards, by c
 - so one part never holds sure and unsure rows of one client. To avoid a part per checkpoint, rows
   of incremental tables wait in memory for the next checkpoint, and only if memory runs short they go
   into a part of their own.
+- rows are left out by their `_cq_client_id`. Where that is the source's own, each client has parts of its own,
+  which are loaded or left out whole.
 
 No threads: encoding in the thread that reads was as fast as beside it (docs/design/commit.md).
 """
@@ -96,15 +98,26 @@ class Writer:
         self._group_bytes = min(row_group_bytes, max(part_bytes, 64 << 10))
         self._key = key
         self._budget = budget_bytes
-        self._tables: dict[str, _TableWriter] = {}
+        self._tables: dict[
+            tuple[str, str], _TableWriter
+        ] = {}  # by name, and client if it has own parts
+        self._names: dict[str, bool] = {}  # of tables: whether each client has parts of its own
+        self._numbers: Counter[str] = Counter()  # of the parts of a table
         self._used = 0
 
     def write(self, table: Table, client: str, batch: pa.RecordBatch) -> None:
         """Take rows of one cell; they are unsure until `confirm`."""
-        writer = self._tables.get(table.name)
+        self._names[table.name] = table.own_client_ids
+        writer = self._of(table.name, client)
         if writer is None:
-            writer = self._tables[table.name] = _TableWriter(
-                table, self._store, self._encoder, self._part_bytes, self._group_bytes, self._key
+            own = client if table.own_client_ids else ""
+            writer = self._tables[table.name, own] = _TableWriter(
+                table,
+                self._store,
+                self._encoder,
+                self._part_bytes,
+                self._group_bytes,
+                self._next_key,
             )
         for piece in pieces(batch, self._group_bytes):
             with self._counted(writer):
@@ -133,15 +146,24 @@ class Writer:
 
     def confirm(self, table: str, client: str) -> None:
         """All rows of the cell so far are good, whatever comes after."""
-        if writer := self._tables.get(table):
+        if writer := self._of(table, client):
             with self._counted(writer):
                 writer.confirm(client)
 
     def revoke(self, table: str, client: str) -> None:
         """No row of the cell is good after all, confirmed or not."""
-        if writer := self._tables.get(table):
+        if writer := self._of(table, client):
             with self._counted(writer):
                 writer.revoke(client)
+
+    def _of(self, table: str, client: str) -> _TableWriter | None:
+        """Who writes the rows of this cell; None if it has none yet."""
+        return self._tables.get((table, client if self._names.get(table) else ""))
+
+    def _next_key(self, table: str) -> str:
+        number = self._numbers[table]
+        self._numbers[table] += 1
+        return self._key(table, number)
 
     def close(self) -> tuple[Part, ...]:
         """Write what waits; the parts in the order in which they were closed, table by table."""
@@ -157,7 +179,7 @@ class Writer:
 
 
 class _TableWriter:
-    """One table's open part, row group and rows that wait for a checkpoint."""
+    """One table's (or one cell's) open part, row group and rows that wait for a checkpoint."""
 
     def __init__(
         self,
@@ -166,7 +188,7 @@ class _TableWriter:
         encoder: MakeEncoder,
         part_bytes: int,
         group_bytes: int,
-        key: Callable[[str, int], str],
+        next_key: Callable[[str], str],
     ) -> None:
         self.closed: list[_Closed] = []
         self._table = table
@@ -175,9 +197,8 @@ class _TableWriter:
         self._make_encoder = encoder
         self._part_bytes = part_bytes
         self._group_bytes = group_bytes
-        self._key = key
+        self._next_key = next_key
         self._part: _Open | None = None
-        self._parts = 0
         self._group: list[Piece] = []
         self._group_size = 0
         self._waiting: defaultdict[str, list[Piece]] = defaultdict(list)
@@ -244,8 +265,7 @@ class _TableWriter:
             self._seal()
             part = None
         if part is None:
-            part = self._part = _Open(self._key(self._table.name, self._parts))
-            self._parts += 1
+            part = self._part = _Open(self._next_key(self._table.name))
         if not sure:
             part.unsure.add(client)
         part.cells[client] += piece.batch.num_rows

@@ -122,6 +122,7 @@ class StageRun:
         self.run, self.source, self.format, self.sync_time = run, source, format_, sync_time
         self.full_refresh = full_refresh
         self.stage = Stage(store or open_store(str(place)))
+        self.heart = StillHeart()
         self.environment = environment or {}
         self.warehouses = warehouses
         self._holds_state = (source,) if state else ()
@@ -194,7 +195,7 @@ class StageRun:
         receipt = load(
             self.message(number),
             stage=self.stage,
-            heart=StillHeart(),
+            heart=self.heart,
             environment=self.environment,
             warehouses=self.warehouses,
         )

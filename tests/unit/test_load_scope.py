@@ -84,3 +84,17 @@ def test_a_full_refresh_deletes_nothing(tmp_path):
     run = StageRun(tmp_path, spec={"connection_string": "w"}, full_refresh=True)
     run.round([shard({"a": rows(1)})])
     assert decide(run) is None
+
+
+def test_where_clients_are_the_sources_own_all_old_rows_go_or_none(tmp_path):
+    run = StageRun(tmp_path, table(own_client_ids=True), spec={"connection_string": "w"})
+    run.round([shard({"a": rows(1), "b": Bad("denied")})])
+    assert decide(run) is None
+    run.round([shard({"b": rows(2)})], number=2, authoritative=False)
+    assert decide(run, 2) == Stale(others=True, without_client=True, every=True)
+
+
+def test_where_clients_are_the_sources_own_nothing_goes_without_authority(tmp_path):
+    run = StageRun(tmp_path, table(own_client_ids=True), spec={"connection_string": "w"})
+    run.round([shard({"a": rows(1)})], authoritative=False)
+    assert decide(run) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -143,3 +144,24 @@ def test_a_value_that_would_change_fails_with_the_columns_name(given, wanted):
 def test_exactness_is_not_symmetric():
     assert is_exact(pa.float32(), pa.float64())
     assert not is_exact(pa.float64(), pa.float32())
+
+
+OWN_CLIENT = Column("_cq_client_id", pa.string())
+
+
+def test_client_ids_are_ours_unless_the_table_says_that_they_are_the_sources_own():
+    batch = pa.record_batch({"id": [1, 2], "_cq_client_id": pa.array(["theirs", None])})
+    ours = stamp(KEY, OWN_CLIENT)
+    assert ours("c", batch)["_cq_client_id"].to_pylist() == ["c", "c"]
+    own = Stamp(replace(ours.table, own_client_ids=True), "src", NOW)
+    assert own("c", batch)["_cq_client_id"].to_pylist() == ["theirs", "c"]
+    assert own("c", batch.select(["id"]))["_cq_client_id"].to_pylist() == ["c", "c"]
+
+
+@pytest.mark.parametrize("type_", [pa.large_string(), pa.string_view(), pa.int64()], ids=str)
+def test_client_ids_of_the_sources_own_keep_their_type(type_):
+    table = with_cq_columns(Table("t", (Column("_cq_client_id", type_),), own_client_ids=True))
+    values = pa.array([7, None]).cast(pa.string()).cast(type_) if type_ != pa.int64() else pa.array([7, None])  # fmt: skip
+    made = Stamp(table, "src", NOW)("c", pa.record_batch({"_cq_client_id": values}))
+    expected = [7, None] if type_ == pa.int64() else ["7", "c"]
+    assert (made["_cq_client_id"].type, made["_cq_client_id"].to_pylist()) == (type_, expected)

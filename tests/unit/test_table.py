@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 
@@ -24,7 +26,8 @@ GRANDCHILD = t.Table(
 
 
 def test_a_table_reads_back_from_its_json():
-    for table in (KEYED, CHILD, GRANDCHILD, t.with_cq_columns(KEYED)):
+    own = replace(t.with_cq_columns(KEYED), own_client_ids=True)
+    for table in (KEYED, CHILD, GRANDCHILD, t.with_cq_columns(KEYED), own):
         assert t.from_json(t.to_json(table)) == table
 
 

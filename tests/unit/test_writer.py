@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from random import Random
 
 import pyarrow as pa
@@ -215,3 +216,29 @@ def test_a_batch_is_cut_into_pieces_that_are_no_larger_than_asked():
     cut = list(pieces(whole, 10_000))
     assert sum(p.batch.num_rows for p in cut) == 1000
     assert max(p.batch.nbytes for p in cut) < 12_000
+
+
+def test_where_clients_are_the_sources_own_each_of_ours_has_its_own_parts(store, writer, format_):
+    table = replace(PLAIN, own_client_ids=True)
+    for keys in ([1], [2]):
+        put(writer, table, "a", keys)
+        put(writer, table, "b", keys)
+    writer.confirm("p", "b")
+    parts = writer.close()
+    assert [(p.key, p.cells, p.dropped) for p in parts] == [
+        (f"p/0.{format_}", {"a": 2}, ("a",)),
+        (f"p/1.{format_}", {"b": 2}, ()),
+    ]
+
+
+def test_many_clients_with_parts_of_their_own_stay_within_the_budget(store, format_):
+    writer = make(store, format_, budget_bytes=64 << 10)
+    table = replace(PLAIN, own_client_ids=True)
+    clients = [f"c{n}" for n in range(40)]
+    for client in clients:
+        put(writer, table, client, range(100), text="x" * 50)
+        assert writer._used <= 64 << 10
+        writer.confirm("p", client)
+    parts = writer.close()
+    assert sorted(p.key for p in parts) == sorted({p.key for p in parts})
+    assert [*loaded(store, parts, table, format_)] == clients
