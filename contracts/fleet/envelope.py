@@ -47,7 +47,7 @@ def _of_properties(found: object) -> str:
     delivery = found.pop("delivery_info", None)
     if not isinstance(delivery, dict) or delivery.get("exchange") != "":
         return "it was not put straight into a queue"
-    if delivery.get("routing_key") not in {SHARDS, LOADS}:
+    if delivery.get("routing_key") not in (SHARDS, LOADS):  # compared, not hashed: it may be a list
         return "it was put into another queue"
     if not isinstance(found.get("delivery_tag"), str):
         return "it has no delivery tag"

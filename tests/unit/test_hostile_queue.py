@@ -86,6 +86,7 @@ FLAWS = {
     "no base64": changed("properties/body_encoding", "utf-8"),
     "another exchange": changed("properties/delivery_info", {"exchange": "x", "routing_key": "shards"}),
     "another queue": changed("properties/delivery_info", {"exchange": "", "routing_key": "x"}),
+    "a queue that is no text": changed("properties/delivery_info", {"exchange": "", "routing_key": ["x"]}),
     "a typed value": changed("properties/__type__", "uuid"),
     "a nested value": changed("properties/reply_to", {"__type__": "uuid", "__value__": 1}),
     "a body that is not base64": changed("body", "%%%"),
