@@ -113,15 +113,20 @@ def check(ground: Ground, chance: random.Random) -> tuple[str, list[str]]:
     stage = Stage(open_store(str(home / "stage")))
     key = chance.choice([e.key for e in stage.store.list("")])
     stage.store.put(key, mutated(stage.store.get(key), chance))
-    ends = [f"{name}:{_end(lambda use=use: use(home, ground))}" for name, use in MEETINGS.items()]
+    ends = [f"{name}:{end_of(lambda use=use: use(home, ground))}" for name, use in MEETINGS.items()]
+    untouched(home)
+    return key, ends
+
+
+def untouched(home: Path) -> None:
+    """What is not of the run is as it was."""
     with duckdb.connect(str(home / "w.duckdb")) as warehouse:
         assert warehouse.sql("FROM canary").fetchall() == CANARY, "the canary is gone"
     strangers = {p.name for p in home.iterdir()} - {"stage", "files", "w.duckdb"}
     assert not strangers, f"written beside the stage: {strangers}"
-    return key, ends
 
 
-def _end(use: Callable[[], object]) -> str:
+def end_of(use: Callable[[], object]) -> str:
     began = time.monotonic()
     try:
         use()
@@ -220,33 +225,43 @@ def grounds() -> Iterator[list[Ground]]:
         yield [Ground(Path(home) / f, f) for f in ("parquet", "csv")]
 
 
-def main() -> int:
-    words = argparse.ArgumentParser(description=__doc__)
+def fuzz(
+    what: str, doc: str | None, tried: Callable[[int, random.Random], tuple[str, list[str]]]
+) -> int:
+    """Try seed after seed for as long as the command line says; what is told of it, and an exit code."""
+    words = argparse.ArgumentParser(description=doc)
     words.add_argument("--seconds", type=float, default=60.0)
     words.add_argument("--seed", type=int, default=0)
     found = words.parse_args()
     end, seed, findings = time.monotonic() + found.seconds, found.seed, 0
     counts: Counter[str] = Counter()
     unlike: Counter[str] = Counter()
-    with grounds() as all_grounds:
-        while time.monotonic() < end:
-            chance = random.Random(seed)
-            ground = all_grounds[seed % 2]
-            try:
-                key, ends = check(ground, chance)
-                counts[key.split("/")[2] if key.startswith("runs/") else key.split("/")[0]] += 1
-                unlike.update(ends)
-            except Exception as error:
-                findings += 1
-                trace = traceback.extract_tb(error.__traceback__)
-                print(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}")
-                print("".join(traceback.format_list(trace[-3:])), flush=True)
-            seed += 1
+    while time.monotonic() < end:
+        try:
+            kind, ends = tried(seed, random.Random(seed))
+            counts[kind] += 1
+            unlike.update(ends)
+        except Exception as error:
+            findings += 1
+            trace = traceback.extract_tb(error.__traceback__)
+            print(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}")
+            print("".join(traceback.format_list(trace[-3:])), flush=True)
+        seed += 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(f"{seed - found.seed} broken objects, {findings} findings, at most {peak} MiB")
+    print(f"{seed - found.seed} {what}, {findings} findings, at most {peak} MiB")
     print(dict(counts))
     print(dict(sorted(unlike.items())))
     return 1 if findings else 0
+
+
+def main() -> int:
+    with grounds() as all_grounds:
+
+        def tried(seed: int, chance: random.Random) -> tuple[str, list[str]]:
+            key, ends = check(all_grounds[seed % 2], chance)
+            return key.split("/")[2 if key.startswith("runs/") else 0], ends
+
+        return fuzz("broken objects", __doc__, tried)
 
 
 if __name__ == "__main__":
