@@ -43,6 +43,7 @@ class Holding:
     cursors: dict[str, str] = field(default_factory=dict)
     done: dict[str, set[int]] = field(default_factory=dict)  # run → rounds whose rows are in
     newest: tuple[datetime, int] | None = None
+    publishes: int = 0
 
 
 class Oracle:
@@ -82,6 +83,7 @@ class Oracle:
             self._delete_stale(held, run, gone, bad, whole=whole)
         done |= pending
         held.newest = at
+        held.publishes += 1
 
     def ends(self, plan: Plan) -> Iterator[tuple[str, End]]:
         """Client → end, of every planned cell; each shard has a commit."""
