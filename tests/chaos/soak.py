@@ -21,11 +21,11 @@ from pathlib import Path
 import psycopg
 import redis
 
-from tests.chaos.steady import FEWEST, judge, table
+from tests.chaos.steady import FEWEST, judge, paced, table
 from tests.chaos.storm import DiskS3
 from tests.fakes import specs
 from tests.fakes.fleet import Fleet, until
-from tests.fakes.servers import Postgres, Redis
+from tests.fakes.servers import ROOT, Postgres, Redis
 
 TREES, CLIENTS = 4, 5  # 20 shards
 KEEP = "1s"  # of closed runs: the stage holds the last one or two
@@ -36,6 +36,8 @@ CONNECTIONS = (
 LANDINGS = (
     r"SELECT count(*) FROM pg_tables WHERE schemaname = 'sharder' AND tablename LIKE 'load\_%'"
 )
+# What always takes the same, unless the machine has more to do: a program starts and imports.
+FIXED = "import duckdb, psycopg, pyarrow.parquet, sharder.cli.runs, sharder.run, sharder.report"
 WARM = 6  # runs that are not counted: imports, caches, first connections
 
 
@@ -45,6 +47,7 @@ class Soak:
     def __init__(self, home: Path) -> None:
         self._home = home
         self.series: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self.fixed: list[tuple[float, float]] = []  # seconds of what always takes the same
         self.runs = 0
 
     def last(self, minutes: float) -> None:
@@ -60,6 +63,7 @@ class Soak:
                     self.series["a run's seconds"].append((now - began, now - at))
                     for name, value in self._look():
                         self.series[name].append((now - began, value))
+                    self.fixed.append((now - began, _seconds_of_fixed_work()))
 
     def _open(self, stack: ExitStack) -> None:
         self._redis = stack.enter_context(Redis())
@@ -144,6 +148,12 @@ class Soak:
                 yield float(number)
 
 
+def _seconds_of_fixed_work() -> float:
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", FIXED], cwd=ROOT, check=True)
+    return time.monotonic() - began
+
+
 def variable(mode: str) -> str:
     """Where the programs of the fleet find the database of a write mode."""
     return f"DSN_{mode.replace('-', '_').upper()}"
@@ -188,9 +198,14 @@ def main() -> int:
             f"{soak.runs} runs in {minutes:g} minutes are too few to judge; at least {WARM + FEWEST}"
         )
         return 1
-    verdicts = [judge(name, points) for name, points in soak.series.items()]
+    series = dict(soak.series)
+    series["a run's seconds"] = paced(series["a run's seconds"], soak.fixed)
+    verdicts = [judge(name, points) for name, points in series.items()]
     growing = [v.name for v in verdicts if v.grows]
     print(table(verdicts))
+    wall = (judge("a run's seconds", soak.series["a run's seconds"]), judge("seconds", soak.fixed))
+    for what, v in zip(("a run by the clock", "what never changes"), wall, strict=True):
+        print(f"{what}: {v.first:.1f} s, and {v.last:.1f} s in the last third")
     print(f"{soak.runs} runs in {minutes:g} minutes: {', '.join(growing) or 'nothing'} grows")
     return int(bool(growing))
 

@@ -3,7 +3,8 @@
 A series *grows* when two things agree: the median of its last third is above that of its first third by more
 than its allowance, and so is its rise, the median slope between all pairs of looks (Theil and Sen) times the
 span. One outlier moves neither; a slow leak moves both. What is allowed is a share of the first third, for
-allocators that settle, plus a few units, for what is open at the moment of a look.
+allocators that settle, plus a few units, for what is open at the moment of a look. Seconds say something only
+beside those of work that never changes: other programs may come to the machine (`paced`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import combinations
 from statistics import median
 
 MIB = 1 << 20
+Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Verdict:
         return self.last - self.first > self.allowed and self.rise > self.allowed
 
 
-def judge(name: str, points: Sequence[tuple[float, float]]) -> Verdict:
+def judge(name: str, points: Points) -> Verdict:
     """`points`: (seconds, value), ascending. Raises ValueError for too few of them to say anything."""
     if len(points) < FEWEST:
         raise ValueError(f"{name}: {len(points)} looks; at least {FEWEST} are needed")
@@ -68,6 +70,17 @@ def judge(name: str, points: Sequence[tuple[float, float]]) -> Verdict:
     slopes = [(b - a) / (t - s) for (s, a), (t, b) in combinations(points, 2) if t > s]
     rise = (median(slopes) if slopes else 0.0) * (points[-1][0] - points[0][0])
     return Verdict(name, first, last, rise, ALLOWED[name.rsplit(" ", 1)[-1]].of(first))
+
+
+def paced(points: Points, fixed: Points) -> Points:
+    """What took these seconds, had the machine stayed as quick as it was at first.
+
+    `fixed`: the seconds of the same work each time, at the same looks. Where that took longer than in its first
+    third, the machine was busy with something else; where it took less, nothing is said.
+    """
+    usual = median(value for _, value in fixed[: max(1, len(fixed) // 3)])
+    slower = [max(1.0, value / usual) for _, value in fixed]
+    return [(at, value / slow) for (at, value), slow in zip(points, slower, strict=True)]
 
 
 def table(verdicts: Sequence[Verdict]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.steady import ALLOWED, MIB, judge, table
+from tests.chaos.steady import ALLOWED, MIB, judge, paced, table
 
 
 def series(*values: float) -> list[tuple[float, float]]:
@@ -39,6 +39,23 @@ def test_growing_less_is_no_growth() -> None:
 def test_a_landing_table_that_stays_is_one_too_many() -> None:
     assert judge("PostgreSQL landings", series(*range(30))).grows
     assert not judge("PostgreSQL landings", series(*[0] * 30)).grows
+
+
+def test_runs_that_are_slow_with_all_else_on_the_machine_do_not_grow() -> None:
+    busy = series(*[8.0] * 15, *[15.0] * 15)
+    assert judge("a run's seconds", busy).grows
+    assert not judge("a run's seconds", paced(busy, series(*[1.0] * 15, *[1.9] * 15))).grows
+
+
+def test_runs_that_grow_on_a_machine_that_stays_or_gets_quicker_grow() -> None:
+    growing = series(*[8.0 + n / 5 for n in range(30)])
+    for fixed in ([1.0] * 30, [3.0] * 15 + [1.0] * 15, [1.0, 1.2, 0.9] * 10):
+        assert judge("a run's seconds", paced(growing, series(*fixed))).grows
+
+
+def test_runs_do_not_grow_on_a_machine_that_gets_quicker() -> None:
+    falling = series(*[15.0] * 15, *[8.0] * 15)
+    assert not judge("a run's seconds", paced(falling, series(*[2.0] * 15, *[1.0] * 15))).grows
 
 
 def test_too_few_looks_say_nothing() -> None:
