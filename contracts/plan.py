@@ -35,7 +35,10 @@ class Slice:
 
 @dataclass(frozen=True)
 class Shard:
-    """The work of one task: one top-level table with its descendants, over many clients."""
+    """The work of one task: one top-level table with its descendants, or a group of them, over many clients.
+
+    `tables` names all top-level tables of a group, `table` first; it is empty where there is but one.
+    """
 
     id: str
     source: str
@@ -43,6 +46,12 @@ class Shard:
     clients: tuple[Range, ...]
     cost_s: float = 0.0
     slice: Slice | None = None
+    tables: tuple[str, ...] = ()
+
+    @property
+    def tops(self) -> tuple[str, ...]:
+        """Its top-level tables."""
+        return self.tables or (self.table,)
 
     @property
     def cells(self) -> int:
@@ -56,6 +65,8 @@ class Shard:
             "clients": self.clients,
             "cost_s": round(self.cost_s, 3),
         }
+        if self.tables:
+            document["tables"] = self.tables
         if self.slice:
             document["slice"] = {
                 "n": self.slice.n,
@@ -75,11 +86,13 @@ class Shard:
                 raise ValueError("its slice is none")
             ranges = tuple((a, b) for a, b in d["clients"])
             _check_ranges(ranges)
-            names = (d["id"], d["source"], d["table"])
-            if not all(isinstance(name, str) for name in names):
+            names, tables = (d["id"], d["source"], d["table"]), tuple(d.get("tables", ()))
+            if not all(isinstance(name, str) for name in (*names, *tables)):
                 raise ValueError("its names are no texts")
+            if tables and (tables[0] != d["table"] or len(set(tables)) < len(tables)):
+                raise ValueError("its tables are no group")
             layout.parse_shard_id(d["id"])
-            return cls(*names, ranges, float(d.get("cost_s", 0.0)), slice_)
+            return cls(*names, ranges, float(d.get("cost_s", 0.0)), slice_, tables)
         except (orjson.JSONDecodeError, InputError, KeyError, TypeError, ValueError) as error:
             raise Permanent(f"a line of the plan is not a shard: {error}") from error
 
@@ -125,7 +138,8 @@ class PlannedTable(_Model):
     """A top-level table with its descendants (parents first), schemas frozen, `_cq_*` included.
 
     `selected` names the tables of the tree that are written; the others are only walked through.
-    Its shards are numbers `first` to `first + shards - 1` of the round.
+    Its shards are numbers `first` to `first + shards - 1` of the round; tables of a group have the same
+    ones, and the same clients.
     """
 
     source: str
@@ -153,6 +167,11 @@ class PlannedTable(_Model):
             yield layout.shard_id(round_, n)
 
 
+def _common(table: PlannedTable) -> tuple[object, ...]:
+    """What tables of a group have in common, besides the first of their shards."""
+    return table.source, table.shards, table.clients, table.full_refresh
+
+
 class PlannedDestination(_Model):
     """A destination of the round; `holds_state_of` names the sources whose cursors live in it."""
 
@@ -168,10 +187,30 @@ class PlannedDestination(_Model):
 N = TypeVar("N", PlannedSource, PlannedDestination)
 
 
+def version_of(tables: Iterable[PlannedTable]) -> int:
+    """The format version of a plan of these tables: 2 if some of them share shards, which programs that
+    read up to 1 would take for shards of the first one alone.
+    """
+    return 1 if all(len(group) == 1 for group in groups(tables)) else 2
+
+
+def groups(tables: Iterable[PlannedTable]) -> tuple[tuple[PlannedTable, ...], ...]:
+    """Tables that share their shards together, each of the others alone; in the given order."""
+    found: dict[tuple[str, int], list[PlannedTable]] = {}
+    for n, table in enumerate(tables):
+        key = ("shards", table.first) if table.shards else ("none", n)
+        found.setdefault(key, []).append(table)
+    return tuple(map(tuple, found.values()))
+
+
 class Plan(Document):
-    """plan/<round>/index.json. Shard numbers run from 0 in the order in which they are fed."""
+    """plan/<round>/index.json. Shard numbers run from 0 in the order in which they are fed.
+
+    A plan is written in the oldest version that can say it (`version_of`).
+    """
 
     kind: ClassVar[str] = "plan"
+    current: ClassVar[int] = 2
 
     run: str
     round: int
@@ -213,6 +252,10 @@ class Plan(Document):
             if not (_is_count(table.first) and _is_count(table.shards)):
                 raise ValueError(f"the shards of table '{table.name}' have no numbers")
             self.source(table.source)
+        for first, *others in groups(self.tables):
+            for table in others:
+                if _common(table) != _common(first):
+                    raise ValueError(f"table '{table.name}' has the shards of '{first.name}'")
         for source in self.sources:
             for name in source.destinations:
                 self.destination(name)
@@ -252,6 +295,10 @@ class Plan(Document):
     def refreshes(self, table: PlannedTable) -> bool:
         """Whether the table is read anew from its beginning."""
         return table.full_refresh or table.source in self.full_refresh
+
+    def tables_of(self, shard: Shard) -> tuple[PlannedTable, ...]:
+        """The top-level tables of a shard, in the order in which they are read."""
+        return tuple(self.table(shard.source, name) for name in shard.tops)
 
     def table(self, source: str, name: str) -> PlannedTable:
         for t in self.tables:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from contracts import layout
+from contracts.apart import of_table
 from contracts.commit import Commit, Outcome, Part
 from contracts.errors import NotFound, Permanent, Reason, Transient
 from contracts.plan import Plan, PlannedTable, Shard
@@ -193,12 +194,12 @@ def cells(stage: Stage, round_: Round) -> Iterator[Seen]:
 
 
 def commits(stage: Stage, round_: Round) -> Iterator[tuple[Shard, Commit]]:
-    """In the order of the plan. Raises Transient if a shard has no commit yet."""
+    """The table's part of each, in the order of the plan. Raises Transient if a shard has no commit yet."""
     plan, table = round_.plan, round_.table
 
     def read(shard: Shard) -> tuple[Shard, Commit]:
         try:
-            return shard, stage.commit(plan.run, shard.id)
+            return of_table(shard, stage.commit(plan.run, shard.id), table)
         except NotFound as error:
             raise Transient(
                 f"table '{table.name}' of source '{table.source}' cannot be loaded yet: "

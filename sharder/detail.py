@@ -46,7 +46,10 @@ class SourceCells:
 
 @dataclass(frozen=True)
 class Slow:
-    """A shard that took long, or is taking long. `clients` are the first and the last of `cells_of`."""
+    """A shard that took long, or is taking long. `clients` are the first and the last of its clients.
+
+    `table` is the first of its `tables` top-level tables.
+    """
 
     shard: str
     source: str
@@ -55,6 +58,7 @@ class Slow:
     clients_count: int
     seconds: float
     worker: str
+    tables: int = 1
 
 
 @dataclass(frozen=True)
@@ -204,9 +208,8 @@ def _slow(stage: Stage, plan: Plan, shard_id: str, seconds: float, worker: str) 
     first, last = shard.clients[0][0], shard.clients[-1][1] - 1
     ends = ((first, first + 1), (last, last + 1)) if last > first else ((first, first + 1),)
     clients = tuple(stage.clients(plan.run, shard.source, ends))
-    return Slow(
-        shard_id, shard.source, shard.table, clients, shard.cells, round(seconds, 3), worker
-    )
+    took_s, tables = round(seconds, 3), len(shard.tops)
+    return Slow(shard_id, shard.source, shard.table, clients, shard.cells, took_s, worker, tables)
 
 
 def lines(found: Detail) -> list[str]:
@@ -230,10 +233,15 @@ def _table(title: str, rows: Sequence[Slow]) -> list[str]:
     if not rows:
         return []
     table = [
-        (f"    {s.shard}", f"{s.source} {s.table}", _clients(s), text.duration(s.seconds), s.worker)
+        (f"    {s.shard}", _table_of(s), _clients(s), text.duration(s.seconds), s.worker)
         for s in rows
     ]
     return [title, *text.columns(table, right=(3,))]
+
+
+def _table_of(s: Slow) -> str:
+    others = s.tables - 1
+    return f"{s.source} {s.table}" + (f" and {text.count(others, 'table')} more" if others else "")
 
 
 def _clients(s: Slow) -> str:

@@ -12,14 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from contracts.apart import ROWS_PER_CALL
 from contracts.commit import Commit
 from contracts.history import History
 
 HEAVY = 1_000  # slow clients kept per table
 SLOW = 4  # times the mean: what a client takes to be worth a line of its own
 NEW = 0.5  # weight of this round against all earlier ones
-# A call that finds nothing takes about as long as fetching so many rows.
-_ROWS_PER_CALL = 50
 
 
 @dataclass
@@ -44,7 +43,7 @@ class Lesson:
         if commit.verdict or not rows:
             return
         seconds = max((commit.ended - commit.started).total_seconds(), 0.0)
-        weights = {client: n + _ROWS_PER_CALL for client, n in rows.items()}
+        weights = {client: n + ROWS_PER_CALL for client, n in rows.items()}
         per_weight = seconds / sum(weights.values())
         for client in rows.keys() - failed:
             self._learn(client, weights[client] * per_weight, rows[client])

@@ -1,6 +1,6 @@
 """History is written while a round goes on: a table's lesson ends with its last commit.
 
-Shards are fed table by table, so that few lessons are open at once.
+Shards are fed table by table, or group by group, so that few lessons are open at once.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from contracts.apart import apart
 from contracts.commit import Commit
 from contracts.plan import Plan, Shard
 from contracts.stage import Stage
@@ -18,12 +19,16 @@ class Lessons:
     """What the commits of one round teach, table by table."""
 
     def __init__(self, stage: Stage, plan: Plan, now: Callable[[], datetime]) -> None:
-        self._stage, self._now = stage, now
+        self._stage, self._plan, self._now = stage, plan, now
         self._left = {(t.source, t.name): t.shards for t in plan.tables}
         self._open: dict[tuple[str, str], Lesson] = {}
 
     def add(self, shard: Shard, commit: Commit) -> None:
-        """Take in a commit; with the last one of its table the history is written."""
+        """Take in a commit; with the last one of a table its history is written."""
+        for own, part in apart(shard, commit, self._plan):
+            self._add(own, part)
+
+    def _add(self, shard: Shard, commit: Commit) -> None:
         key = (shard.source, shard.table)
         lesson = self._open.setdefault(key, Lesson(*key))
         lesson.add(commit)

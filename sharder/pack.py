@@ -68,22 +68,27 @@ def pack(
     known_s: Mapping[int, float],
     target_s: float,
     cut: Cut | None = None,
+    most: int = MOST_CLIENTS,
 ) -> Packed:
     """Pack a table's clients. `known_s`: client → seconds; only clients within `clients` count.
 
-    `cut` is asked for slices of clients that take more than `HUGE` × `target_s`.
+    `cut` is asked for slices of clients that take more than `HUGE` × `target_s`. `most`: clients of a shard.
     """
     inside = _inside(sorted(known_s), clients)
     rest = without(clients, inside)
     total = count(rest)
-    shards = math.ceil(total / max(min(target_s / mean_s, MOST_CLIENTS), 1)) if total else 0
-    pieces = _known(inside, known_s, target_s, cut)
+    shards = math.ceil(total / max(min(target_s / mean_s, most), 1)) if total else 0
+    pieces = _known(inside, known_s, target_s, cut, most)
     ordered = sorted(pieces, key=lambda p: -p.cost_s)
     return Packed(tuple(ordered), rest, shards, mean_s)
 
 
 def _known(
-    clients: Sequence[int], known_s: Mapping[int, float], target_s: float, cut: Cut | None
+    clients: Sequence[int],
+    known_s: Mapping[int, float],
+    target_s: float,
+    cut: Cut | None,
+    most: int,
 ) -> Iterator[Piece]:
     """Slow clients alone, huge ones in slices, the others gathered up to the target."""
     gathered: list[int] = []
@@ -93,7 +98,7 @@ def _known(
         if alone >= target_s:
             yield from _alone(client, alone, target_s, cut)
             continue
-        if gathered and (cost + alone > target_s or len(gathered) == MOST_CLIENTS):
+        if gathered and (cost + alone > target_s or len(gathered) == most):
             yield Piece(ranges_of(gathered), cost)
             gathered, cost = [], 0.0
         gathered.append(client)

@@ -6,14 +6,13 @@ a lazy sequence of shards go out. Time and memory grow with tables, ranges and s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from contracts import layout
 from contracts.cursors import Cursors
 from contracts.errors import InputError
-from contracts.history import History
 from contracts.observe import trace
 from contracts.plan import (
     Plan,
@@ -22,19 +21,19 @@ from contracts.plan import (
     PlannedTable,
     Range,
     Shard,
+    groups,
+    version_of,
 )
 from contracts.spec import Source as SourceSpec
 from contracts.spec import SourceLimits, Spec
 from contracts.specfile import LoadedSpec, nearest
 from contracts.table import with_cq_columns
 from sharder.clients import ClientFile
-from sharder.costs import cutter, known_seconds, mean_seconds
 from sharder.deal import Part
-from sharder.pack import Packed, count, pack
+from sharder.group import Bundle, Draft, Histories, bundles
+from sharder.pack import Packed, count
 from sharder.select import Tree, matcher, narrow, select
 from worker.sources.base import Clients, Source
-
-Histories = Callable[[str, str], History | None]  # (source, top-level table)
 
 
 @dataclass(frozen=True)
@@ -65,20 +64,23 @@ class Planned:
 
     plan: Plan
     clients: Mapping[str, Iterable[str]]  # source → lines of its client file; empty for a retry
-    packed: Sequence[Packed] = field(repr=False)  # per table of the plan
+    packed: Sequence[Packed] = field(repr=False)  # per table of the plan, or group of tables
     dealt: int = 0  # top-level tables that `--shard` dealt out, ours among them
 
     def shards(self) -> Iterator[Shard]:
         """All shards, by number."""
-        for table, packed in zip(self.plan.tables, self.packed, strict=True):
-            for number, piece in enumerate(packed, start=table.first):
+        for tables, packed in zip(groups(self.plan.tables), self.packed, strict=True):
+            first = tables[0]
+            names = tuple(t.name for t in tables) if len(tables) > 1 else ()
+            for number, piece in enumerate(packed, start=first.first):
                 yield Shard(
                     layout.shard_id(self.plan.round, number),
-                    table.source,
-                    table.name,
+                    first.source,
+                    first.name,
                     piece.clients,
                     round(piece.cost_s, 3),
                     piece.slice,
+                    names,
                 )
 
 
@@ -103,7 +105,7 @@ def plan_round(
     spec = loaded.spec
     chosen = chosen_sources(spec, narrowing.sources)
     files: dict[str, ClientFile] = {}
-    drafts: list[_Draft] = []
+    packed_up: list[Bundle] = []
     trees = {
         s.name: select(s, sources[s.name].tables(), loaded.document("source", s.name))
         for s in chosen
@@ -117,15 +119,16 @@ def plan_round(
         file = files[name] = ClientFile(name, narrowing.clients)
         mine = [tree for tree in found if (name, tree.top.name) in ours]
         kept = narrow(mine, narrowing.tables) if narrowing.tables else mine
-        fresh = _drafts(name, sources[name], kept, file, narrowing)
+        drafts = _drafts(name, sources[name], kept, file, narrowing, full_refresh)
         target_s = spec.fleet.shard_seconds
-        drafts += _packed(fresh, sources[name], file, histories, target_s)
+        packed_up += bundles(drafts, sources[name], file, histories, target_s)
     matched = {pattern for file in files.values() for pattern in file.matched}
     if narrowing.part and not matched.issuperset(narrowing.clients):
         matched |= _matched_elsewhere(trees, sources, narrowing.clients)
     _all_matched("--client", narrowing.clients, (), matched)
-    tables, packed = _numbered(drafts, full_refresh)
+    tables, packed = _numbered(packed_up)
     plan = Plan(
+        version=version_of(tables),
         run=run,
         round=1,
         created=now,
@@ -142,7 +145,7 @@ def plan_round(
         sources=tuple(_planned_source(loaded, s, len(files[s.name])) for s in chosen),
         destinations=_destinations(loaded, chosen),
         tables=tables,
-        shards=sum(t.shards for t in tables),
+        shards=sum(p.shards for p in packed),
         cells=sum(t.cells for t in tables),
     )
     return Planned(plan, files, packed, len(keys))
@@ -162,27 +165,24 @@ def sync_time(now: datetime, cursors: Iterable[Cursors], sources: Sequence[str])
     return max([now, *last])
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A table before it has shard numbers."""
-
-    source: str
-    tree: Tree
-    clients: tuple[Range, ...]
-    why_not: str
-    packed: Packed | None = None
-
-
 def _drafts(
-    name: str, source: Source, trees: Sequence[Tree], file: ClientFile, narrowing: Narrowing
-) -> list[_Draft]:
+    name: str,
+    source: Source,
+    trees: Sequence[Tree],
+    file: ClientFile,
+    narrowing: Narrowing,
+    full_refresh: Sequence[str],
+) -> list[Draft]:
     """Every table with its clients. A table to which `--client` leaves nobody is left out."""
-    drafts: list[_Draft] = []
+    refreshes = [matcher(pattern) for pattern in full_refresh]
+    drafts: list[Draft] = []
     for tree in trees:
         clients = source.clients(tree.top)
         lines = file.add(clients)
         if lines or not narrowing.clients:
-            drafts.append(_Draft(name, tree, lines, _why_not(clients, lines, narrowing)))
+            refreshed = any(hit(t) for hit in refreshes for t in tree.selected)
+            why_not = _why_not(clients, lines, narrowing)
+            drafts.append(Draft(name, tree, lines, why_not, refreshed))
     return drafts
 
 
@@ -208,45 +208,17 @@ def _why_not(clients: Clients, lines: Sequence[Range], narrowing: Narrowing) -> 
     return "" if lines else "the list of clients is empty"
 
 
-def _packed(
-    drafts: Sequence[_Draft],
-    source: Source,
-    file: ClientFile,
-    histories: Histories,
-    target_s: float,
-) -> Iterator[_Draft]:
-    known = {d.tree.top.name: histories(d.source, d.tree.top.name) for d in drafts}
-    # One pass over the ids finds the lines of the slow clients of all tables.
-    slow = {client for history in known.values() if history for client in history.heavy}
-    lines = file.lines_of(slow.__contains__) if slow else {}
-    for draft in drafts:
-        history = known[draft.tree.top.name]
-        costs = known_seconds(source, draft.tree, draft.clients, file, history, lines)
-        packed = pack(
-            draft.clients,
-            mean_s=mean_seconds(history, draft.tree),
-            known_s=costs,
-            target_s=target_s,
-            cut=cutter(source, draft.tree, file),
-        )
-        yield replace(draft, packed=packed)
-
-
-def _numbered(
-    drafts: Iterable[_Draft], full_refresh: Sequence[str]
-) -> tuple[tuple[PlannedTable, ...], tuple[Packed, ...]]:
+def _numbered(found: Iterable[Bundle]) -> tuple[tuple[PlannedTable, ...], tuple[Packed, ...]]:
     """Tables with the longest shard first; their shards numbered one after the other."""
-    refreshes = [matcher(pattern) for pattern in full_refresh]
     tables: list[PlannedTable] = []
     packings: list[Packed] = []
     first = 0
-    for draft in sorted(drafts, key=lambda d: -_heaviest(d)):
-        packed = draft.packed
-        assert packed
-        tables.append(
+    for bundle in sorted(found, key=lambda b: -b.packed.heaviest_s):
+        packed = bundle.packed
+        tables += [
             PlannedTable(
                 source=draft.source,
-                name=draft.tree.top.name,
+                name=draft.name,
                 tree=tuple(with_cq_columns(t) for t in draft.tree.tables),
                 selected=draft.tree.selected,
                 first=first,
@@ -255,17 +227,14 @@ def _numbered(
                 clients=draft.clients,
                 authoritative=not draft.why_not,
                 why_not_authoritative=draft.why_not,
-                cost_s=round(packed.cost_s, 3),
-                full_refresh=any(hit(t) for hit in refreshes for t in draft.tree.selected),
+                cost_s=round(cost_s, 3),
+                full_refresh=draft.full_refresh,
             )
-        )
+            for draft, cost_s in zip(bundle.drafts, bundle.costs_s, strict=True)
+        ]
         packings.append(packed)
         first += packed.shards
     return tuple(tables), tuple(packings)
-
-
-def _heaviest(draft: _Draft) -> float:
-    return draft.packed.heaviest_s if draft.packed else 0.0
 
 
 def _planned_source(loaded: LoadedSpec, source: SourceSpec, clients: int) -> PlannedSource:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.errors import SharderError
-from contracts.plan import Plan
+from contracts.plan import Plan, PlannedTable, groups
 from contracts.specfile import LoadedSpec, load
 from contracts.stage import Stage
 from sharder import check, crew, detail, listing, place, planning, status, text
@@ -33,18 +33,20 @@ def plan(paths: Sequence[str], wishes: Wishes, environment: Mapping[str, str]) -
     planned = planning.preview(loaded, wishes, stage)
     workers = "" if found.broker else f" on {text.count(place.embedded_workers(found), 'worker')}"
     lines = [*_tables(planned), *_destinations(loaded, planned), *_totals(planned, workers)]
-    documents = [_document(planned, i) for i in range(len(planned.tables))]
+    shared = _groups(planned)
+    documents = [_document(t, shared.get((t.source, t.name), ())) for t in planned.tables]
     return Shown(lines, documents, [f"warning: {w}" for w in (*loaded.warnings, *moot)])
 
 
 def _tables(planned: Plan) -> list[str]:
     head = ("source", "table", "cells", "shards", "expected", "departed clients' rows")
+    shared = _groups(planned)
     rows = [
         (
             t.source,
             t.name + (f" (+{len(t.selected) - 1})" if len(t.selected) > 1 else ""),
             f"{t.cells:,}",
-            f"{t.shards:,}",
+            f"{t.shards:,} shared" if (t.source, t.name) in shared else f"{t.shards:,}",
             text.duration(t.cost_s),
             "kept: incremental" if t.tree[0].incremental
             else "kept: full refresh" if planned.refreshes(t)
@@ -79,8 +81,18 @@ def _totals(planned: Plan, workers: str) -> Iterator[str]:
     )
 
 
-def _document(planned: Plan, i: int) -> dict[str, Any]:
-    t = planned.tables[i]
+def _groups(planned: Plan) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Tables that share their shards with others → the names of all that do."""
+    return {
+        (t.source, t.name): tuple(one.name for one in group)
+        for group in groups(planned.tables)
+        for t in group
+        if len(group) > 1
+    }
+
+
+def _document(t: PlannedTable, group: Sequence[str]) -> dict[str, Any]:
+    """`shards` of tables of one `group` are the same ones."""
     return {
         "source": t.source,
         "table": t.name,
@@ -90,6 +102,7 @@ def _document(planned: Plan, i: int) -> dict[str, Any]:
         "cost_s": t.cost_s,
         "authoritative": t.authoritative,
         "why_not_authoritative": t.why_not_authoritative,
+        **({"group": group} if group else {}),
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from contracts.errors import InputError
-from contracts.plan import Plan, PlannedTable, Range
+from contracts.plan import Plan, PlannedTable, Range, version_of
 from sharder.costs import PRIOR_S
+from sharder.group import most_clients
 from sharder.pack import Packed, common, count, joined, pack
 from sharder.planner import Planned
 
@@ -39,21 +41,17 @@ def plan_retry(
         raise InputError(
             f"every cell of run {previous.run} ended ok and was loaded", "nothing is left to retry"
         )
-    found = []
-    for key, ranges in lines.items():
-        table = _newest(rounds, key)
-        again = common(joined(ranges), table.clients)
-        mean_s = table.cost_s / count(table.clients) if table.clients else 0.0
-        packed = pack(again, mean_s=mean_s or PRIOR_S, known_s={}, target_s=target_s)
-        found.append((table, again, packed))
-    found.sort(key=lambda item: -item[2].heaviest_s)
+    found = [(group, _packed(group, target_s)) for group in _grouped(rounds, lines)]
+    found.sort(key=lambda item: -item[1].heaviest_s)
     tables: list[PlannedTable] = []
     first = 0
-    for table, again, packed in found:
-        tables.append(_again(table, again, packed, first))
+    for group, packed in found:
+        whole_s = sum(one.mean_s for one in group)
+        tables += [_again(one, packed, one.mean_s / whole_s, first) for one in group]
         first += packed.shards
     plan = previous.model_copy(
         update={
+            "version": version_of(tables),
             "round": previous.round + 1,
             "created": now,
             "tables": tuple(tables),
@@ -62,30 +60,61 @@ def plan_retry(
             **_used(rounds[0], tables),
         }
     )
-    return Planned(plan, {}, tuple(packed for _, _, packed in found))
+    return Planned(plan, {}, tuple(packed for _, packed in found))
 
 
-def _newest(rounds: Sequence[Plan], key: TableKey) -> PlannedTable:
+@dataclass(frozen=True)
+class _Again:
+    """A table with the clients that are read again, and the seconds that each takes."""
+
+    table: PlannedTable
+    clients: tuple[Range, ...]
+    mean_s: float
+
+
+def _grouped(
+    rounds: Sequence[Plan], lines: Mapping[TableKey, Sequence[Range]]
+) -> Iterator[tuple[_Again, ...]]:
+    """Tables that shared their shards share them again if the same clients of them are left."""
+    found: dict[tuple[object, ...], list[_Again]] = {}
+    for n, (key, ranges) in enumerate(lines.items()):
+        plan, table = _newest(rounds, key)
+        again = common(joined(ranges), table.clients)
+        mean_s = table.cost_s / count(table.clients) if table.clients else 0.0
+        place = (plan.round, table.first, again) if again else (n,)
+        found.setdefault(place, []).append(_Again(table, again, mean_s or PRIOR_S))
+    yield from map(tuple, found.values())
+
+
+def _packed(group: Sequence[_Again], target_s: float) -> Packed:
+    return pack(
+        group[0].clients,
+        mean_s=sum(one.mean_s for one in group),
+        known_s={},
+        target_s=target_s,
+        most=most_clients(sum(len(one.table.selected) for one in group) if len(group) > 1 else 1),
+    )
+
+
+def _newest(rounds: Sequence[Plan], key: TableKey) -> tuple[Plan, PlannedTable]:
     """A table as its first round planned it: the widest clients, and the schemas of the run."""
     for plan in rounds:
         for table in plan.tables:
             if (table.source, table.name) == key:
-                return table
-    return rounds[0].table(*key)
+                return plan, table
+    return rounds[0], rounds[0].table(*key)
 
 
-def _again(
-    table: PlannedTable, clients: tuple[Range, ...], packed: Packed, first: int
-) -> PlannedTable:
-    return table.model_copy(
+def _again(one: _Again, packed: Packed, share: float, first: int) -> PlannedTable:
+    return one.table.model_copy(
         update={
             "first": first,
             "shards": packed.shards,
-            "cells": count(clients) * len(table.selected),
-            "clients": clients,
+            "cells": count(one.clients) * len(one.table.selected),
+            "clients": one.clients,
             "authoritative": False,
             "why_not_authoritative": WHY_NOT,
-            "cost_s": round(packed.cost_s, 3),
+            "cost_s": round(packed.cost_s * share, 3),
         }
     )
 

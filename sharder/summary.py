@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from contracts.apart import apart
 from contracts.commit import Cell, Commit, Outcome
 from contracts.errors import Exit
 from contracts.plan import Plan, Shard
@@ -100,6 +101,10 @@ class Tally:
 
     def add(self, shard: Shard, commit: Commit, clients: Sequence[str] = ()) -> None:
         """Take in the commit of a shard; `clients`: some of the shard's, if the commit names none."""
+        for own, part in apart(shard, commit, self._plan):
+            self._add(own, part, clients)
+
+    def _add(self, shard: Shard, commit: Commit, clients: Sequence[str]) -> None:
         totals = self.tables[shard.source, shard.table]
         totals.rows += commit.rows
         totals.bytes += commit.bytes

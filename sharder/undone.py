@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from contracts.apart import apart
 from contracts.commit import Commit
-from contracts.plan import Plan, PlannedTable, Range, Shard
+from contracts.plan import Plan, PlannedTable, Range, Shard, groups
 from contracts.stage import Stage
 
 TableKey = tuple[str, str]  # source, top-level table
@@ -44,9 +45,11 @@ def loads(stage: Stage, rounds: Sequence[Plan]) -> list[TableKey]:
 
 
 def _commits(stage: Stage, plan: Plan) -> Iterator[tuple[TableKey, Shard, Commit]]:
-    for table in plan.tables:
-        for shard in stage.shards(plan.run, plan.round, table.first, table.shards):
-            yield (table.source, table.name), shard, stage.commit(plan.run, shard.id)
+    for tables in groups(plan.tables):
+        first = tables[0]
+        for shard in stage.shards(plan.run, plan.round, first.first, first.shards):
+            for own, commit in apart(shard, stage.commit(plan.run, shard.id), plan):
+                yield (own.source, own.table), own, commit
 
 
 def _failed(stage: Stage, plan: Plan, shard: Shard, commit: Commit) -> list[Range]:

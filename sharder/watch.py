@@ -18,6 +18,7 @@ from typing import Literal
 from contracts import layout
 from contracts.errors import Reason
 from contracts.plan import Plan, PlannedTable
+from contracts.plan import groups as grouped
 from contracts.queue import Message
 from sharder.flight import Flights, Rules
 
@@ -117,9 +118,12 @@ class Watch:
         self._plan, self._rules, self._deadline = plan, rules, deadline
         self._committed = bytearray(plan.shards)
         # Tables without shards have no numbers; behind the others they disturb no search.
-        self._tables = sorted(plan.tables, key=lambda t: (not t.shards, t.first))
-        self._firsts = [t.first for t in self._tables if t.shards]
-        self._missing = [t.shards for t in self._tables]
+        groups = sorted(grouped(plan.tables), key=lambda g: (not g[0].shards, g[0].first))
+        self._firsts = [tables[0].first for tables in groups if tables[0].shards]
+        self._missing = [tables[0].shards for tables in groups]  # of each group of tables
+        self._group = [n for n, tables in enumerate(groups) for _ in tables]  # of each table
+        self._sources = [tables[0].source for tables in groups]
+        self._tables = [table for tables in groups for table in tables]
         self._loads = [list(self._loads_of(t)) for t in self._tables]
         self._by_job = {x.message.job: (i, x) for i, ls in enumerate(self._loads) for x in ls}
         self._receipts = 0
@@ -132,7 +136,7 @@ class Watch:
 
     def _most_attempts(self, shard: str) -> int:
         at = bisect_right(self._firsts, layout.parse_shard_id(shard)[1]) - 1
-        return self._plan.source(self._tables[at].source).attempts or self._rules.attempts
+        return self._plan.source(self._sources[at]).attempts or self._rules.attempts
 
     def _loads_of(self, table: PlannedTable) -> Iterable[_Load]:
         for name in self._plan.loaded_into(table):
@@ -254,7 +258,7 @@ class Watch:
         for one in lost:
             yield FailLoad(self._by_job[one.job][1].message, f"the load was lost: {one.why}")
         for at, loads in enumerate(self._loads):
-            if self._missing[at]:
+            if self._missing[self._group[at]]:
                 continue
             for load in loads:
                 match self._ready(at, load, loads):

@@ -23,15 +23,20 @@ class _State:
 
 
 class Cells:
-    """Every selected table × every client of the shard."""
+    """Every selected table × every client of the shard. Each tree of a group ends by itself."""
 
     def __init__(
         self, tree: Sequence[Table], selected: frozenset[str], clients: Sequence[str]
     ) -> None:
-        self._tree = [t for t in tree if t.name in selected]
-        self._parents = {t.name: _parent(t, tree, selected) for t in self._tree}
+        tables = [t for t in tree if t.name in selected]
+        self._parents = {t.name: _parent(t, tree, selected) for t in tables}
         self._clients = clients
-        self._states = {(t.name, c): _State() for t in self._tree for c in clients}
+        self._states = {(t.name, c): _State() for t in tables for c in clients}
+        tops = _tops(tree)
+        self._trees = [
+            [t for t in tables if tops[t.name] == top] for top in dict.fromkeys(tops.values())
+        ]
+        self._random = [self._has_random_parents(tree) for tree in self._trees]
 
     def is_open(self, table: str, client: str) -> bool:
         """Raises Permanent for a cell that is not of this shard."""
@@ -67,11 +72,12 @@ class Cells:
         random, the children that are kept from an earlier run would point to ids that are gone.
         """
         for client in self._clients:
-            for table in self._tree:
-                if parent := self._parents[table.name]:
-                    yield from self._follow(table.name, parent, client)
-            if self._has_random_parents and (failed := self._first_failed(client)):
-                yield from self._fail_tree(client, failed)
+            for tree, random in zip(self._trees, self._random, strict=True):
+                for table in tree:
+                    if parent := self._parents[table.name]:
+                        yield from self._follow(table.name, parent, client)
+                if random and (failed := self._first_failed(tree, client)):
+                    yield from self._fail_tree(tree, client, failed)
 
     def _follow(self, table: str, parent: str, client: str) -> Iterator[tuple[str, str]]:
         above, below = self._state(parent, client), self._state(table, client)
@@ -85,8 +91,10 @@ class Cells:
             below.checkpointed, below.cursor = False, {}
             yield table, client
 
-    def _fail_tree(self, client: str, failed: str) -> Iterator[tuple[str, str]]:
-        for table in self._tree:
+    def _fail_tree(
+        self, tree: Sequence[Table], client: str, failed: str
+    ) -> Iterator[tuple[str, str]]:
+        for table in tree:
             state = self._state(table.name, client)
             if state.outcome == "ok":
                 state.outcome, state.reason = "failed", "parent"
@@ -95,13 +103,12 @@ class Cells:
                 state.checkpointed, state.cursor = False, {}
                 yield table.name, client
 
-    @property
-    def _has_random_parents(self) -> bool:
+    def _has_random_parents(self, tree: Sequence[Table]) -> bool:
         parents = set(self._parents.values())
-        return any(t.name in parents and t.primary_key == (ID,) for t in self._tree)
+        return any(t.name in parents and t.primary_key == (ID,) for t in tree)
 
-    def _first_failed(self, client: str) -> str:
-        names = (t.name for t in self._tree)
+    def _first_failed(self, tree: Sequence[Table], client: str) -> str:
+        names = (t.name for t in tree)
         return next((n for n in names if self._state(n, client).outcome == "failed"), "")
 
     def manifest(self, rows: Callable[[str, str], int]) -> tuple[Cell, ...]:
@@ -132,6 +139,14 @@ class Cells:
         state.outcome = outcome
         state.reason = reason or ("failed" if outcome == "failed" else None)
         state.message = message[:MESSAGE_CHARS]
+
+
+def _tops(tree: Sequence[Table]) -> dict[str, str]:
+    """Table → the top-level table that it descends from; parents stand before their children."""
+    found: dict[str, str] = {}
+    for table in tree:
+        found[table.name] = found.get(table.parent or "", table.name)
+    return found
 
 
 def _parent(table: Table, tree: Sequence[Table], selected: frozenset[str]) -> str:

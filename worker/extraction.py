@@ -58,12 +58,13 @@ class Extraction:
         self._began = (
             attempt.started
         )  # when it had its place in flight: waiting for one is not reading
+        work = job.work
         self._stamps = {
             t.name: Stamp(t, job.source.name, job.plan.sync_time)
-            for t in job.table.tree
-            if t.name in job.work.selected
+            for t in work.tree
+            if t.name in work.selected
         }
-        self._cells = Cells(job.table.tree, job.work.selected, job.clients)
+        self._cells = Cells(work.tree, work.selected, work.clients)
         self._writer = Writer(
             stage.store,
             format_=job.plan.format,
@@ -141,7 +142,7 @@ class Extraction:
         except Exception as error:  # noqa: BLE001 — whatever a source raises is the end of its cells
             reason, message = self._failure(error, VEIL)
             return Cell(
-                table=self._job.table.name,
+                table=self._job.shard.table,
                 client="",
                 outcome="failed",
                 reason=reason,

@@ -18,7 +18,7 @@ class Job:
     plan: Plan
     shard: Shard
     source: PlannedSource
-    table: PlannedTable
+    tables: tuple[PlannedTable, ...]  # one, or those of a group
     clients: tuple[str, ...]
 
     @classmethod
@@ -31,7 +31,7 @@ class Job:
             plan,
             shard,
             plan.source(shard.source),
-            plan.table(shard.source, shard.table),
+            plan.tables_of(shard),
             tuple(stage.clients(run, shard.source, shard.clients)),
         )
 
@@ -39,11 +39,13 @@ class Job:
     def names(self) -> Mapping[str, str]:
         """Fields of every log line about this shard."""
         shard = self.shard
+        more = {"tables": str(len(shard.tables))} if shard.tables else {}
         return {
             "run": self.plan.run,
             "shard": shard.id,
             "source": shard.source,
             "table": shard.table,
+            **more,
         }
 
     @property
@@ -66,8 +68,8 @@ class Job:
     def work(self) -> Work:
         slice_ = self.shard.slice
         return Work(
-            tree=self.table.tree,
-            selected=frozenset(self.table.selected),
+            tree=tuple(t for table in self.tables for t in table.tree),
+            selected=frozenset(name for table in self.tables for name in table.selected),
             clients=self.clients,
             slice=slice_.bounds if slice_ else None,
         )
@@ -76,10 +78,11 @@ class Job:
         """The state of the source, from the destination that holds it.
 
         For a full refresh only what earlier rounds of it have read: rows that they loaded do not come again.
+        Tables of a group are refreshed together or not at all.
         """
         for destination in self.plan.destinations:
             if self.source.name in destination.holds_state_of:
-                if self.plan.refreshes(self.table):
+                if self.plan.refreshes(self.tables[0]):
                     return self._refreshed(stage, destination.name)
                 found = stage.cursors(self.plan.run, destination.name)
                 return found.cursors.get(self.source.name, {}) if found else {}
@@ -88,7 +91,8 @@ class Job:
     def _refreshed(self, stage: Stage, destination: str) -> Mapping[str, str]:
         cursors: dict[str, str] = {}
         for round_ in range(1, self.plan.round):
-            names = (self.plan.run, destination, self.source.name, self.table.name, round_)
-            receipt = stage.receipt(*names)
-            cursors |= receipt.cursors if receipt and receipt.outcome == "ok" else {}
+            for table in self.tables:
+                names = (self.plan.run, destination, self.source.name, table.name, round_)
+                receipt = stage.receipt(*names)
+                cursors |= receipt.cursors if receipt and receipt.outcome == "ok" else {}
         return cursors

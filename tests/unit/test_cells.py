@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from contracts.errors import Permanent
@@ -70,6 +72,19 @@ def test_with_random_ids_a_failed_child_fails_the_whole_tree_of_its_client():
     assert ends(cells) == {
         ("p", "a"): ("failed", "parent"), ("c", "a"): ("failed", "throttled"),
         ("p", "b"): ("ok", None), ("c", "b"): ("ok", None),
+    }  # fmt: skip
+
+
+def test_the_trees_of_a_group_end_each_by_itself():
+    other = tuple(with_cq_columns(replace(t, name=f"{t.name}2", parent=t.parent and f"{t.parent}2")) for t in (KEYLESS, CHILD))  # fmt: skip
+    cells = Cells((*RANDOM, *other), BOTH | {"p2", "c2"}, ["a"])
+    for table in ("p", "p2", "c2"):
+        done(cells, table, "a")
+    done(cells, "c", "a", "failed", reason="throttled")
+    assert set(cells.settle()) == {("p", "a"), ("c", "a")}
+    assert ends(cells) == {
+        ("p", "a"): ("failed", "parent"), ("c", "a"): ("failed", "throttled"),
+        ("p2", "a"): ("ok", None), ("c2", "a"): ("ok", None),
     }  # fmt: skip
 
 

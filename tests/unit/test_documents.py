@@ -47,6 +47,7 @@ INSTANCES = with_cq_columns(
         ),
     )
 )
+USERS = with_cq_columns(Table("aws_iam_users", (Column("arn", pa.string(), primary_key=True),)))
 TABLE = PlannedTable(
     source="aws", name="aws_ec2_instances", tree=(INSTANCES,), selected=("aws_ec2_instances",),
     first=0, shards=2, cells=34, clients=((0, 17), (20, 37)), authoritative=False,
@@ -59,6 +60,13 @@ DOCUMENTS = {
         sources=(PlannedSource(name="aws", path="cloudquery/aws", spec=0, destinations=("pg",), clients=37),),
         destinations=(PlannedDestination(name="pg", path="cloudquery/postgresql", spec=1, holds_state_of=("aws",)),),
         tables=(TABLE,), shards=2, cells=34,
+    ),
+    "plan-grouped.json": Plan(
+        version=2, run=RUN, round=1, created=T0, sync_time=T0,
+        sources=(PlannedSource(name="aws", path="cloudquery/aws", spec=0, destinations=("pg",), clients=37),),
+        destinations=(PlannedDestination(name="pg", path="cloudquery/postgresql", spec=1),),
+        tables=(TABLE, TABLE.model_copy(update={"name": "aws_iam_users", "tree": (USERS,), "selected": ("aws_iam_users",)})),
+        shards=2, cells=68,
     ),
     "commit.json": Commit(
         run=RUN, shard="01-0000000", attempt="a1", worker="host/7", started=T0, ended=T1,
@@ -126,7 +134,7 @@ KINDS = sorted({type(d) for d in DOCUMENTS.values()}, key=lambda c: c.__name__)
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_is_written_as_its_golden_file(name):
-    golden = GOLDEN / "v1" / name
+    golden = GOLDEN / f"v{DOCUMENTS[name].version}" / name
     assert DOCUMENTS[name].to_bytes() + b"\n" == golden.read_bytes(), (
         "the format changed: raise the version, keep the old golden file, and write a new one"
     )
@@ -167,17 +175,35 @@ def test_a_line_of_the_plan_reads_back():
             60.0,
             Slice(0, 2, {"column": "id", "low": None, "high": 9}),
         ),
+        Shard("01-0000002", "gcp", "t", ((0, 1),), 61.25, tables=("t", "u")),
     ):
         assert Shard.from_line(shard.to_line()) == shard
     assert shard.cells == 1
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"{}", b"[]", b'{"id":1,"source":"a","table":"t","clients":[[1]]}']
-)
+    "line",
+    [
+        b"", b"{}", b"[]", b'{"id":1,"source":"a","table":"t","clients":[[1]]}',
+        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":["u","t"]}',
+        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":["t","t"]}',
+        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":["t",7]}',
+        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":7}',
+    ],
+)  # fmt: skip
 def test_what_is_no_shard_is_refused(line):
     with pytest.raises(Permanent, match="not a shard"):
         Shard.from_line(line)
+
+
+def test_a_program_of_an_older_release_refuses_a_plan_of_shared_shards(monkeypatch):
+    """It would take them for shards of their first table alone."""
+    monkeypatch.setattr(Plan, "current", 1)
+    assert Plan.from_bytes(DOCUMENTS["plan.json"].to_bytes())
+    with pytest.raises(
+        VersionUnknown, match="plan of format version 2; this release reads up to 1"
+    ):
+        Plan.from_bytes(DOCUMENTS["plan-grouped.json"].to_bytes())
 
 
 def test_a_plan_knows_its_tables_by_name():

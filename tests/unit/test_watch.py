@@ -56,6 +56,15 @@ def test_a_load_is_sent_when_every_shard_of_its_table_has_a_commit() -> None:
     assert jobs(watch.tick(Seen(2, commits=[1]))) == [load("t0")]
 
 
+def test_tables_that_share_shards_are_loaded_when_all_of_these_have_commits() -> None:
+    watch = Watch(plan(2, 1, together=[3]), FLEET)
+    assert jobs(watch.tick(Seen(0))) == [A, B, C]
+    assert jobs(watch.tick(Seen(1, commits=[1, 2]))) == [load("t3")]
+    assert watch.committed == 2
+    assert jobs(watch.tick(Seen(2, commits=[0]))) == [load("t0"), load("t1"), load("t2")]
+    assert jobs(watch.tick(Seen(3, beats={load("t0"): "1"}, waiting=2))) == []
+
+
 def test_a_table_without_shards_is_loaded_at_once() -> None:
     watch = Watch(plan(0, 1, 0), FLEET)
     assert jobs(watch.tick(Seen(0))) == [load("t0"), load("t2"), A]
@@ -338,11 +347,20 @@ class Fleet:
     holder=st.sampled_from(["", "a"]),
     cancel_at=st.one_of(st.none(), st.integers(0, 40)),
     watchers=st.integers(1, 2),
+    together=st.lists(st.integers(1, 3), max_size=4),
 )
 def test_any_order_of_events_ends_closed_with_every_shard_committed_once(
-    seed: int, shards: list[int], holder: str, cancel_at: int | None, watchers: int
+    seed: int,
+    shards: list[int],
+    holder: str,
+    cancel_at: int | None,
+    watchers: int,
+    together: list[int],
 ) -> None:
-    p = plan(*shards, destinations=("a", "b"), holder=holder, incremental=bool(seed % 2))
+    p = plan(
+        *shards, destinations=("a", "b"), holder=holder, incremental=bool(seed % 2),
+        together=together[: len(shards)],
+    )  # fmt: skip
     fleet = Fleet(p, random.Random(seed))
     rules = fleet.luck.choice([EMBEDDED, FLEET, Rules(window=3)])
     watching = [Watch(p, rules) for _ in range(watchers)]
@@ -354,6 +372,6 @@ def test_any_order_of_events_ends_closed_with_every_shard_committed_once(
         cancelled = "cancelled" if cancel_at is not None and tick >= cancel_at else ""
         if fleet.act(watching[at].tick(fleet.seen(watching[at], cancelled))):
             assert len(fleet.commits) == p.shards
-            assert len(fleet.receipts) == 2 * len(shards)
+            assert len(fleet.receipts) == 2 * len(p.tables)
             return
     pytest.fail("the round never closed")

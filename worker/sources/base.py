@@ -40,7 +40,8 @@ class Work:
     """What to read: a tree of tables (parents first) for some clients, or one slice of one cell.
 
     `selected` names the tables whose rows are wanted; the others are only walked through.
-    `tree` carries the frozen schemas, `_cq_*` columns included.
+    `tree` carries the frozen schemas, `_cq_*` columns included; of a source that groups its tables
+    (`Grouper`) it may hold several trees, one after the other.
     """
 
     tree: tuple[Table, ...]
@@ -51,6 +52,14 @@ class Work:
     @property
     def top(self) -> Table:
         return self.tree[0]
+
+    @property
+    def trees(self) -> tuple[tuple[Table, ...], ...]:
+        """One per top-level table, parents first."""
+        starts = [n for n, table in enumerate(self.tree) if not table.parent]
+        return tuple(
+            self.tree[a:b] for a, b in zip(starts, [*starts[1:], len(self.tree)], strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,18 @@ class Splitter(Protocol):
 
     def split(self, table: Table, client: str, n: int) -> Sequence[Mapping[str, Any]]:
         """About n slices, as JSON for `Work.slice`: together the whole cell, once. Empty: cannot be cut."""
+
+
+class Grouper(Protocol):
+    """A source of which one shard may read several top-level tables: reading begins with something slow,
+    like the start of a program, that one table alone is not worth.
+    """
+
+    def groups(self, trees: Sequence[tuple[Table, ...]]) -> Sequence[Sequence[str]]:
+        """Sets of top-level tables, by name, that may share a shard; what is in none of them stays alone.
+
+        `trees`: those that are planned, parents first. Which of a set share one is decided by their costs.
+        """
 
 
 class Tester(Protocol):
