@@ -45,8 +45,11 @@ class Program:
         """0: no process of ours."""
         return 0
 
-    def death(self) -> SharderError | None:
-        """None while it lives; else how it ended. A program that somebody else runs is not known to end."""
+    def death(self, within_s: float = 0.0) -> SharderError | None:  # noqa: ARG002 — of a process
+        """None while it lives; else how it ended. `within_s`: wait so long for that.
+
+        A program that somebody else runs is not known to end.
+        """
         return self._given_up
 
     def give_up(self, why: SharderError) -> None:
@@ -90,7 +93,6 @@ class Process(Program):
         return self._kept.keeper_pid
 
     def death(self, within_s: float = 0.0) -> SharderError | None:
-        """`within_s`: wait so long for it."""
         end = self._kept.end(within_s)
         if end is None:
             return self._given_up

@@ -24,6 +24,11 @@ ESTATE = python("estate")
 MEMORY = python("memory")
 
 
+def little(*words: str) -> str:
+    """little.py: no plugin, but it starts and ends as one does."""
+    return shlex.join([sys.executable, "-S", "-P", str(_HERE / "little.py"), *words])
+
+
 def javascript_memory() -> str:
     """The memdb of the JavaScript SDK, installed once per version. Raises ServerMissing."""
     here = ROOT / "deploy" / "dev" / "javascript-sdk"
