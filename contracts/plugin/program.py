@@ -7,137 +7,73 @@ machine, a download, a container; for `grpc` somebody else has started it.
 from __future__ import annotations
 
 import re
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from contracts import memory
-from contracts.errors import InputError, Permanent, SharderError, Transient
+from contracts.errors import InputError, Transient
 from contracts.observe.log import event
-from contracts.plugin import command, environment, home, ports, profiles
-from contracts.plugin.drain import Drain
-from contracts.plugin.ended import Died, NotStarted, post_mortem
-from contracts.plugin.kept import Job, Kept, Refused
-from contracts.plugin.listening import answers
+from contracts.plugin import (
+    allowed,
+    command,
+    docker,
+    environment,
+    github,
+    home,
+    hub,
+    ports,
+    profiles,
+)
+from contracts.plugin.cache import Kept
+from contracts.plugin.container import contained
+from contracts.plugin.kept import Job
 from contracts.plugin.plugin import Plugin, Surroundings
+from contracts.plugin.process import Process, Program, await_, private, started
 from contracts.plugin.profiles import Place, Port, Socket
-from contracts.plugin.tally import Tally
 
-_LAST_WORDS_S = 2.0  # for what a dead program has said, to be read
-_LOOK_S = 0.05
+__all__ = ["Process", "Program", "running"]
+
 _ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}|unix:.+")
-
-
-class Program:
-    """A running plugin. Its methods may be called from any thread; it ends with `running`."""
-
-    def __init__(self, what: str, target: str, host_alias: str = "localhost") -> None:
-        self.what = what
-        self.target = target  # of gRPC
-        self.host_alias = host_alias  # how the program names this machine
-        self.log = Tally()
-        self._given_up: SharderError | None = None
-
-    @property
-    def pid(self) -> int:
-        """0: no process of ours."""
-        return 0
-
-    def death(self, within_s: float = 0.0) -> SharderError | None:  # noqa: ARG002 — of a process
-        """None while it lives; else how it ended. `within_s`: wait so long for that.
-
-        A program that somebody else runs is not known to end.
-        """
-        return self._given_up
-
-    def give_up(self, why: SharderError) -> None:
-        """End it without grace; from here on `death()` is `why`."""
-        self._given_up = self._given_up or why
-
-    def catch_up(self, timeout_s: float = _LAST_WORDS_S) -> None:
-        """Have `log` know everything that the program has said so far: after the end of a stream, for example."""
-
-    def stop(self) -> None:
-        """End it, and everything that it started. Idempotent."""
-
-
-class Process(Program):
-    """A program that is a process of this machine."""
-
-    def __init__(
-        self,
-        what: str,
-        kept: Kept,
-        log: Tally,
-        drain: Drain,
-        *,
-        target: str = "",
-        host_alias: str = "localhost",
-        limit: int = 0,
-    ) -> None:
-        super().__init__(what, target, host_alias)
-        self.log = log
-        self._kept, self._drain, self._limit = kept, drain, limit
-        self._kills = memory.oom_kills()
-        self._lock = threading.Lock()
-        self.answered = False
-
-    @property
-    def pid(self) -> int:
-        return self._kept.pid
-
-    @property
-    def keeper_pid(self) -> int:
-        return self._kept.keeper_pid
-
-    def death(self, within_s: float = 0.0) -> SharderError | None:
-        end = self._kept.end(within_s)
-        if end is None:
-            return self._given_up
-        if self._given_up:
-            return self._given_up
-        self._drain.join(_LAST_WORDS_S)
-        return post_mortem(
-            self.what,
-            end,
-            self.log.last_lines(),
-            answered=self.answered,
-            limit=self._limit,
-            kills=max(0, memory.oom_kills() - self._kills),
-        )
-
-    def give_up(self, why: SharderError) -> None:
-        super().give_up(why)
-        self._kept.kill()
-
-    def catch_up(self, timeout_s: float = _LAST_WORDS_S) -> None:
-        self._drain.catch_up(timeout_s)
-
-    def stop(self) -> None:
-        with self._lock:
-            self._drain.farewell()
-            self._kept.stop()
-            self._drain.join(_LAST_WORDS_S)
 
 
 @contextmanager
 def running(plugin: Plugin, around: Surroundings) -> Iterator[Program]:
     """The program of a document, listening; ended when the block is left, however it is left.
 
-    Raises InputError if the document names no program that is there or allowed; NotStarted, OutOfMemory or
-    Silent if it does not come to listen; Transient if it was cancelled.
+    Raises InputError if the document names no program that is there, NotAllowed if the machine does not run
+    it, what fetching it raises; NotStarted or OutOfMemory if it does not come to listen; Transient if it was
+    cancelled.
     """
+    if plugin.registry != "local":
+        allowed.refuse(plugin, around.environment)
     match plugin.registry:
         case "grpc":
             yield _elsewhere(plugin)
         case "local":
             words = command.words(plugin.path, around.environment.get("PATH", ""), Path.cwd())
-            with _process(plugin, around, words) as program:
+            allowed.refuse(plugin, around.environment, words)
+            with _executed(plugin, around, words) as program:
+                yield program
+        case "cloudquery" | "github":
+            fetched = hub.fetched if plugin.registry == "cloudquery" else github.fetched
+            with _kept(plugin, around, fetched(plugin, around)) as program:
+                yield program
+        case "docker":
+            with contained(plugin, around, docker.image(plugin)) as program:
                 yield program
         case _:
-            raise InputError(f"{plugin}: Sharder starts no plugins of this registry here")
+            raise InputError(f"{plugin}: a plugin of this registry is no program of its own")
+
+
+@contextmanager
+def _kept(plugin: Plugin, around: Surroundings, kept: Kept) -> Iterator[Process]:
+    """What was downloaded, or the image that stands for it."""
+    if kept.program:
+        with _executed(plugin, around, (str(kept.program),)) as program:
+            yield program
+    else:
+        with contained(plugin, around, hub.image(plugin, around, kept)) as program:
+            yield program
 
 
 def _elsewhere(plugin: Plugin) -> Program:
@@ -150,7 +86,7 @@ def _elsewhere(plugin: Plugin) -> Program:
 
 
 @contextmanager
-def _process(plugin: Plugin, around: Surroundings, words: tuple[str, ...]) -> Iterator[Process]:
+def _executed(plugin: Plugin, around: Surroundings, words: Sequence[str]) -> Iterator[Process]:
     runtime = command.runtime(words, plugin.settings.runtime)
     place_: Place
     with private() as directory:
@@ -176,61 +112,3 @@ def _process(plugin: Plugin, around: Surroundings, words: tuple[str, ...]) -> It
                     "try again: another port is taken then",
                 )
             yield program
-
-
-@contextmanager
-def private(farewell: tuple[str, ...] = ()) -> Iterator[Path]:
-    """A private directory; what dead workers have left is removed first."""
-    home.sweep()
-    directory = home.make(farewell)
-    try:
-        yield directory
-    finally:
-        home.remove(directory)
-
-
-@contextmanager
-def started(
-    plugin: Plugin, around: Surroundings, job: Job, target: str = "", host_alias: str = "localhost"
-) -> Iterator[Process]:
-    """The process of a plugin, ended at the end; it need not listen yet."""
-    try:
-        kept = Kept(job)
-    except Refused as refused:
-        raise NotStarted(
-            f"{plugin} cannot be executed: {refused}",
-            "is it a program for this machine and processor, and executable?",
-        ) from refused
-    log = Tally()
-    out, err = kept.streams
-    drain = Drain(plugin.name, {"stdout": out, "stderr": err}, log, around.masked)
-    program = Process(
-        str(plugin), kept, log, drain, target=target, host_alias=host_alias, limit=job.memory
-    )
-    try:
-        yield program
-    finally:
-        program.stop()
-
-
-def await_(program: Process, place: Place, timeout_s: float, cancelled: Callable[[], bool]) -> None:
-    """Until somebody listens there; sooner if the program ends. Raises what it ended of, or NotStarted."""
-    end_s = time.monotonic() + timeout_s
-    while not answers(place):
-        if death := program.death(_LOOK_S):
-            raise death
-        if cancelled():
-            raise Died(f"{program.what} was not needed any more while it started")
-        if time.monotonic() > end_s:
-            last = program.log.last_lines()
-            said = f"; it said last:\n{last}" if last else " and said nothing on standard error"
-            raise late(program.what, timeout_s, said)
-    program.answered = True
-
-
-def late(what: str, timeout_s: float, said: str) -> Permanent:
-    return NotStarted(
-        f"{what} did not listen within {timeout_s:.0f} s{said}",
-        "raise `plugins.NAME.start_timeout` in the fleet document; is it a plugin at all, and"
-        " `plugins.NAME.runtime` right?",
-    )

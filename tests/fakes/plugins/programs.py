@@ -52,3 +52,8 @@ def javascript_memory_or_skip() -> str:
         return javascript_memory()
     except ServerMissing as missing:
         pytest.skip(str(missing))
+
+
+def as_a_file(name: str) -> bytes:
+    """A file of this directory as a program that can be executed by itself."""
+    return f"#!{sys.executable} -P\n".encode() + (_HERE / f"{name}.py").read_bytes()
