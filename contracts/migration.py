@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from contracts.cursors import Failure
 from contracts.documents import Document
 
-Action = Literal["created", "altered", "rebuilt", "unchanged", "refused"]
+# migrated: left to a plugin, which does not say what it did.
+Action = Literal["created", "altered", "rebuilt", "unchanged", "migrated", "refused"]
 
 
 class MigratedTable(BaseModel):

@@ -20,7 +20,7 @@ SIZE = 4
 
 
 def open_destination(found: OpenDestination) -> Warehouse:
-    return registry.open_warehouse(found.destination.plugin, found.options)
+    return registry.open_warehouse(found.destination, found.options, found.program)
 
 
 class Warehouses:

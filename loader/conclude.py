@@ -41,7 +41,7 @@ from loader.publication import Counts, Publication, TablePublication, check_copi
 from loader.pulse import beating
 from loader.shape import PhysicalTable
 from loader.sql import OURS
-from loader.target import Target, target
+from loader.target import Target, declared, target
 from loader.warehouses.base import Rows, Warehouse
 
 _NAMES = UUID(
@@ -204,12 +204,14 @@ def _publication(
                 stale=None,
                 rebuild=migration.rebuild,
                 cells=Counts(),
+                declared=declared(d, goal, None),
             ),
         ),
         cells=cells,
         cursors={},
         state=None,
         sync_id=plan.sync_id,
+        migrates=plan.migrate,
     )
 
 

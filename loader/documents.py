@@ -13,24 +13,36 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from contracts import layout
-from contracts.errors import Permanent
-from contracts.spec import BackendOptions, Destination, Transformer
-from contracts.specfile import expand_document, validate, yaml11
+from contracts.errors import InputError, Permanent
+from contracts.spec import BackendOptions, Destination, Fleet, PluginSettings, Transformer
+from contracts.specfile import SpecDocument, expand_document, validate, yaml11
 from contracts.specfile.pasted import VARIABLE
+from contracts.specfile.validate import fold
 from contracts.stage import Stage
+from loader.programs import Wanted
 from loader.transformers import registry as transformers
 from loader.transformers.chain import Chain
 from loader.warehouses import registry
 
+SWAPPED = "\ue002"  # in an outline, what stands for each character of a variable
+
 
 @dataclass(frozen=True)
 class OpenDestination:
-    """A destination with its plugin's options and its transformers, all validated."""
+    """A destination with its plugin's options and its transformers, all validated.
+
+    `program`: what to start, if it is a plugin of CloudQuery's. Close it: transformers may be programs, too.
+    """
 
     destination: Destination
     options: BaseModel
     masked: Callable[[str], str] = str  # keeps secrets of the document out of messages
     chain: Chain = field(default_factory=Chain)
+    program: Wanted | None = None
+
+    def close(self) -> None:
+        """The warehouse is not closed by this: it outlives a load."""
+        self.chain.close()
 
 
 def destination(
@@ -45,18 +57,55 @@ def destination(
     if not isinstance(model, Destination):
         raise Permanent(f"{key} is not the document of a destination")
     options = validate(
-        registry.options(model.plugin), model.spec, document, ("spec", "spec"), document.what
+        registry.options(model), model.spec, document, ("spec", "spec"), document.what
     )
-    return OpenDestination(
-        effective(model), options, document.expanded.masked, _chain(stage, run, model, environment)
-    )
+    program = None
+    if registry.is_program(model):
+        program = _program(stage, run, model, document, environment)
+    chain = _chain(stage, run, model, environment)
+    return OpenDestination(effective(model), options, document.expanded.masked, chain, program)
 
 
 def effective(model: Destination) -> Destination:
     """As it is carried out: files are only ever added to, whatever write mode is written there."""
-    if registry.traits(model.plugin).lands:
+    if registry.traits(model).merges:
         return model
     return model.model_copy(update={"write_mode": "append"})
+
+
+def _program(
+    stage: Stage,
+    run: str,
+    model: Destination | Transformer,
+    document: SpecDocument,
+    environment: Mapping[str, str],
+) -> Wanted:
+    settings = plugin_settings(stage, run, model.name, environment)
+    return Wanted(model, settings, environment, document.expanded.masked)
+
+
+def plugin_settings(
+    stage: Stage, run: str, name: str, environment: Mapping[str, str]
+) -> PluginSettings:
+    """What the run's fleet document says under `plugins.NAME`; the defaults if it says nothing.
+
+    Its other fields may hold variables that only the submitter has: they are not looked at. Raises InputError.
+    """
+    for number, kind, body in outlines(stage, run):
+        found = _get(body, "plugins") if kind == Fleet.kind else None
+        own = found.get(name) if isinstance(found, dict) else None
+        if not isinstance(own, dict):
+            continue
+        key = layout.spec(run, number)
+        if SWAPPED in str(own):
+            fleet = expand_document(stage.text(key), environment, key).model
+            assert isinstance(fleet, Fleet)  # its kind was read from the same text
+            return fleet.plugins[name]
+        try:
+            return PluginSettings.model_validate(fold(PluginSettings, own))
+        except ValidationError as error:
+            raise InputError(f"{key}: plugins: {name}: {error}") from error
+    return PluginSettings()
 
 
 def _chain(stage: Stage, run: str, model: Destination, environment: Mapping[str, str]) -> Chain:
@@ -83,9 +132,13 @@ def _transformer(
     document = expand_document(text, environment, f"transformer '{name}'")
     model = document.model
     assert isinstance(model, Transformer)  # its kind was read from the same text
-    model_of_options = transformers.options(model.plugin)
-    options = validate(model_of_options, model.spec, document, ("spec", "spec"), document.what)
-    return transformers.open_transformer(model.plugin, options)
+    options = validate(
+        transformers.options(model), model.spec, document, ("spec", "spec"), document.what
+    )
+    program = None
+    if transformers.is_program(model):
+        program = _program(stage, run, model, document, environment)
+    return transformers.open_transformer(model, options, program)
 
 
 def state_tables(stage: Stage, run: str, destination: str) -> dict[str, str]:
@@ -137,7 +190,7 @@ def outlines(stage: Stage, run: str) -> Iterator[tuple[int, str, dict[str, Any]]
 
 def _swapped(variable: re.Match[str]) -> str:
     """A plain text of the same length."""
-    return "\ue002" * len(variable[0])
+    return SWAPPED * len(variable[0])
 
 
 def _get(mapping: Mapping[str, Any], key: str) -> Any:

@@ -5,7 +5,7 @@ Readers see none of it: rows lie in landing tables of our schema until the publi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -25,7 +25,7 @@ from loader.publication import Counts, Fence, Publication, TablePublication, che
 from loader.scope import stale
 from loader.shape import PhysicalTable
 from loader.sql import OURS
-from loader.target import Target, target
+from loader.target import Target, declared, target
 from loader.transformers.base import Shown
 from loader.transformers.chain import Chain, refuse_clashes
 from loader.warehouses.base import Rows, Warehouse
@@ -76,7 +76,7 @@ def gather(job: Job, load: str, now: datetime) -> Publication:
     shown = {t.name: job.chain.checked(t, job.destination, now) for t in _tables(job)}
     found = parts(job.stage, job.rounds, job.found)
     tables = tuple(
-        _table(job, table, shown[table.name], n, found.get(table.name, []))
+        _table(job, table, shown, n, found.get(table.name, []))
         for n, table in enumerate(_tables(job))
     )
     cells = job.landing(len(tables), ours.physical(d, ours.CELLS_LANDING))
@@ -97,6 +97,7 @@ def gather(job: Job, load: str, now: datetime) -> Publication:
         cursors=job.found.cursors,
         state=_state(job),
         warnings=tuple(dict.fromkeys(w for s in shown.values() for w in s.warnings)),
+        migrates=job.plan.migrate,
     )
 
 
@@ -107,9 +108,11 @@ def _tables(job: Job) -> Iterator[Table]:
 
 
 def _table(
-    job: Job, table: Table, shown: Shown, n: int, loadable: Sequence[Loadable]
+    job: Job, table: Table, all_: Mapping[str, Shown], n: int, loadable: Sequence[Loadable]
 ) -> TablePublication:
-    warehouse, d = job.warehouse, job.warehouse.dialect
+    warehouse, d, shown = job.warehouse, job.warehouse.dialect, all_[table.name]
+    above = all_.get(table.parent) if table.parent else None
+    parent = d.name_of(above.table.name) if above else None
     started = job.plan.sync_time.astimezone(UTC)
     goal = target(d, shown.table, job.destination, job.plan.sync_id or job.plan.run, started)
     migration = diff(
@@ -147,6 +150,7 @@ def _table(
         rebuild=migration.rebuild,
         cells=job.found.counts.get(table.name, Counts()),
         dropped=dropped,
+        declared=declared(d, goal, parent),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import sleep
@@ -79,10 +79,12 @@ def load(
         beating(
             heart, m.run, m.job, attempt, guard=guard, give_up=lambda e: stage.give_up(marker, e)
         ),
+        ExitStack() as ends,
     ):
         try:
             number = rounds[-1].plan.destination(m.destination).spec
             found = opened = documents.destination(stage, m.run, m.destination, environment, number)
+            ends.callback(found.close)
             with borrowed(warehouses) as cache:
 
                 def once() -> Receipt:
@@ -168,7 +170,8 @@ def _load(
     with trace.step("publish"):
         published = warehouse.publish(publication)
     warehouse.drop_landings(job.prefix)
-    warnings = (*publication.warnings, *(_replaced(found, rounds[0]) if traits.whole else ()))
+    replaced = _replaced(found, rounds[0]) if traits.whole else ()
+    warnings = (*publication.warnings, *published.warnings, *replaced)
     return _receipt(m, started, found, warehouse, published.tables, warnings)
 
 
@@ -256,7 +259,7 @@ def _shown(rounds: list[Round], opened: OpenDestination) -> list[str]:
 
 
 def _fenced(opened: OpenDestination) -> bool:
-    return registry.traits(opened.destination.plugin).fenced
+    return registry.traits(opened.destination).fenced
 
 
 def _withdraw(

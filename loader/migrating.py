@@ -7,6 +7,7 @@ says how many did not. One table that is refused does not keep the others from b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC
 
@@ -22,9 +23,9 @@ from loader.documents import OpenDestination
 from loader.migrate import CreateTable, Migration, Rebuild, described, diff
 from loader.prepare import failure
 from loader.shape import PhysicalTable
-from loader.target import target
+from loader.target import declared, target
 from loader.transformers.chain import Chain, refuse_clashes
-from loader.warehouses.base import Warehouse
+from loader.warehouses.base import Migrates, Warehouse
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,12 @@ def migrate(
         return done
     try:
         plan = stage.tables(run)
-        found = documents.destination(stage, run, name, environment, plan.destination(name).spec)
-        with borrowed(warehouses) as opened, opened.use(run, found) as warehouse:
+        number = plan.destination(name).spec
+        with (
+            closing(documents.destination(stage, run, name, environment, number)) as found,
+            borrowed(warehouses) as opened,
+            opened.use(run, found) as warehouse,
+        ):
             warehouse.admit(plan, name, found.chain.name)
             tables = tuple(_tables(plan, found, warehouse, _ours(stage, run, name)))
         document = Migrated(run=run, destination=name, tables=tables)
@@ -75,7 +80,7 @@ def _tables(
     for goal in goals:
         if chain.name(goal.table.name).casefold() in taken:
             yield _refused(goal, _called_like_ours(goal, name))
-        elif not warehouse.traits.lands:
+        elif not warehouse.traits.merges:
             yield MigratedTable(
                 source=goal.source,
                 table=chain.name(goal.table.name),
@@ -84,7 +89,7 @@ def _tables(
             )
         else:
             yield _migrated(goal, plan, warehouse, found)
-    if found.destination.send_sync_summary and warehouse.traits.lands:
+    if found.destination.send_sync_summary and warehouse.traits.merges:
         # Otherwise a run with --no-migrate would have nowhere to write its summary; transformers leave it alone.
         goal = _Goal("", conclude.table())
         yield _migrated(goal, plan, warehouse, replace(found, chain=Chain()))
@@ -105,7 +110,17 @@ def _migrated(
     started = plan.sync_time.astimezone(UTC)
     try:
         shown = found.chain.checked(goal.table, destination, started)
-        wanted = target(d, shown.table, destination, plan.sync_id or plan.run, started).shape
+        sought = target(d, shown.table, destination, plan.sync_id or plan.run, started)
+        if isinstance(warehouse, Migrates):
+            parent = found.chain.name(goal.table.parent) if goal.table.parent else None
+            warehouse.migrate([declared(d, sought, parent)])
+            return MigratedTable(
+                source=goal.source,
+                table=sought.shape.name,
+                action="migrated",
+                changes=("the plugin made or altered it as it sees fit",),
+            )
+        wanted = sought.shape
         existing = warehouse.describe(wanted.name)
         migration = diff(existing, wanted, destination.migrate_mode, d.holds)
         warehouse.apply(migration.now)

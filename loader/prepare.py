@@ -7,6 +7,7 @@ An error is written into the document, because it is the submitter who tells it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC
 
 from contracts.cursors import Cursors, Failure
@@ -28,9 +29,10 @@ def prepare(
     """Write cursors/<destination>.json; never raises for what is wrong with the destination."""
     run, name = message.run, message.destination
     try:
-        found = documents.destination(stage, run, name, environment)
-        with borrowed(warehouses) as opened, opened.use(run, found) as warehouse:
-            document = _look(stage, run, name, warehouse)
+        with closing(documents.destination(stage, run, name, environment)) as found:
+            found.chain.start()
+            with borrowed(warehouses) as opened, opened.use(run, found) as warehouse:
+                document = _look(stage, run, name, warehouse)
     except (Permanent, Transient) as error:
         document = Cursors(run=run, destination=name, error=failure(name, error))
     stage.write_cursors(document)

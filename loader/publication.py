@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from contracts.errors import Fenced, Permanent, Transient
 from contracts.receipt import LoadedTable
+from contracts.table import Table
 from loader import ours, sql
 from loader.dialect import Dialect
 from loader.migrate import Rebuild
@@ -48,7 +49,7 @@ class Counts:
 class TablePublication:
     """One table of the tree. `copied` rows wait in `landing`, or, of an append in place, are still to be
     copied from `rows`; `stale` is None if nothing may go. `table` is the name that readers find, and
-    `dropped` counts rows that a transformer left out.
+    `dropped` counts rows that a transformer left out. `declared` is the table as a plugin is told of it.
     """
 
     table: str
@@ -61,6 +62,7 @@ class TablePublication:
     rebuild: Rebuild | None
     cells: Counts
     dropped: int = 0
+    declared: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Publication:
 
     `expected` is the fence as it was when the load began: rounds that it names were left out.
     `cells` is a landing table of the load's cells (`ours.CELLS_LANDING`). `sync_id`: what `{{SYNC_ID}}` stands
-    for; empty: the run's id. `confirm` is called as the last step before the commit; what it raises undoes
+    for; empty: the run's id. `migrates`: tables may be made and altered. `confirm` is called as the last step before the commit; what it raises undoes
     the publish.
     """
 
@@ -88,6 +90,7 @@ class Publication:
     state: PhysicalTable | None
     warnings: tuple[str, ...] = ()
     sync_id: str = ""
+    migrates: bool = True
     confirm: Callable[[], None] = lambda: None
 
 
@@ -97,6 +100,7 @@ class Published:
 
     tables: tuple[LoadedTable, ...]
     already: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class Session(Protocol):

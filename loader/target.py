@@ -46,6 +46,25 @@ def target(d: Dialect, table: Table, destination: Destination, run: str, now: da
     return Target(replace(table, columns=tuple(columns)), shape, group)
 
 
+def declared(d: Dialect, goal: Target, parent: str | None) -> Table:
+    """The target as a program of its own is told of it, which has no write mode: a key that it sees is merged by.
+
+    `parent`: name of the parent as it is written, None if it is not.
+    """
+    columns = (
+        replace(
+            column,
+            name=physical.name,
+            type=d.map_type(column.type).arrow,
+            nullable=physical.nullable,
+            primary_key=physical.name in goal.shape.key,
+            unique=column.unique and not goal.append,
+        )
+        for column, physical in zip(goal.table.columns, goal.shape.columns, strict=True)
+    )
+    return replace(goal.table, name=goal.shape.name, columns=tuple(columns), parent=parent)
+
+
 def _key(table: Table, destination: Destination, *, group: bool) -> frozenset[str]:
     """Names of the key columns; `append` has none."""
     if destination.write_mode == "append":

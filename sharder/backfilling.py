@@ -205,7 +205,7 @@ def _deletes(destination: Destination, loaded: LoadedSpec, chosen: set[str]) -> 
     return (
         destination.name in used
         and destination.write_mode == "overwrite-delete-stale"
-        and registry.traits(destination.plugin).lands
+        and registry.traits(destination).merges
     )
 
 

@@ -23,6 +23,7 @@ from contracts.specfile import (
     seal,
     validate,
 )
+from contracts.specfile.suspects import suspects
 from contracts.specfile.variables import unset
 from worker.sources import registry as sources
 
@@ -43,6 +44,7 @@ def check(loaded: LoadedSpec) -> tuple[str, ...]:
             spec = getattr(document.model, "spec", None)
             found = validate(options, spec, document, ("spec", "spec"), document.what)
             warnings += _moot(found, document)
+        warnings += _twice(document)
     return tuple(warnings)
 
 
@@ -55,22 +57,39 @@ def _moot(options: BaseModel, document: SpecDocument) -> Iterator[str]:
             yield document.warning(f"`{name}` does nothing: {why}", ("spec", "spec", name))
 
 
+def _twice(document: SpecDocument) -> Iterator[str]:
+    """What the protocol of plugins cannot promise."""
+    model = document.model
+    if isinstance(model, Destination) and model.write_mode == "append" and foreign(document):
+        yield document.warning(
+            f"{document.what} appends through a plugin, which has neither transactions nor keys then: after a "
+            "crash it may hold rows twice; with `write_mode: overwrite` it does not",
+            ("spec", "write_mode"),
+        )
+
+
 def refuse_foreign(loaded: LoadedSpec) -> None:
-    """For runs: only built-in plugins can be run. Raises InputError for the first other one."""
+    """For runs: only built-in sources can be run. Raises InputError for the first other one."""
     for document in loaded.documents:
-        if foreign(document):
-            model = document.model
-            assert isinstance(model, Plugin)
+        model = document.model
+        if isinstance(model, Source) and foreign(document):
             raise document.error(
                 f"{document.what} is the plugin {model.path} (registry {model.registry}), which cannot be run",
-                f"built in are: {', '.join(_built_in(model))}",
+                f"built in are: {', '.join(sources.names())}",
                 ("spec", "path"),
             )
 
 
 def foreign(document: SpecDocument) -> bool:
     """Whether a document names a plugin that is a program of its own, of which the options are not known."""
+    from loader.transformers import registry as transformers
+    from loader.warehouses import registry as warehouses
+
     model = document.model
+    if isinstance(model, Destination):
+        return warehouses.is_program(model)
+    if isinstance(model, Transformer):
+        return transformers.is_program(model)
     if not isinstance(model, Plugin):
         return False
     if model.registry in {"local", "grpc", "docker"}:
@@ -79,19 +98,6 @@ def foreign(document: SpecDocument) -> bool:
     if isinstance(model, Source) and (entry := sources.ENTRIES.get(model.plugin)):
         teams.add(entry.team)
     return model.team not in teams
-
-
-def _built_in(model: Plugin) -> list[str]:
-    from loader.transformers import registry as transformers
-    from loader.warehouses import registry as warehouses
-
-    match model:
-        case Source():
-            return sources.names()
-        case Destination():
-            return sorted(warehouses.names())
-        case _:
-            return sorted(transformers.names())
 
 
 def refuse_unset(loaded: LoadedSpec) -> None:
@@ -116,9 +122,9 @@ def options_model(document: SpecDocument) -> type[BaseModel] | None:
             case Source():
                 return sources.options(document.model.plugin)
             case Destination():
-                return warehouses.options(document.model.plugin)
+                return warehouses.options(document.model)
             case Transformer():
-                return transformers.options(document.model.plugin)
+                return transformers.options(document.model)
             case _:
                 return None
     except InputError as error:
@@ -147,10 +153,14 @@ def texts(loaded: LoadedSpec, *, sealed: bool) -> Iterator[str]:
 def secret_paths(document: SpecDocument) -> list[str]:
     """Dotted paths below `spec:` of the fields that hold secrets; `*` is any one step."""
     options = options_model(document)
+    model = document.model
+    own = [*marked(options)] if options else []
+    if isinstance(model, Destination | Transformer) and foreign(document):
+        own = suspects(model.spec)
     return [
-        *marked(type(document.model)),
+        *marked(type(model)),
         "docker_registry_auth_token",
-        *(f"spec.{path}" for path in (marked(options) if options else ())),
+        *(f"spec.{path}" for path in own),
     ]
 
 

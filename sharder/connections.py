@@ -71,7 +71,8 @@ def _row(document: SpecDocument, code: str, reason: str) -> Answer:
 
 
 def _failed(document: SpecDocument, error: SharderError) -> Answer:
-    code = "UNIMPLEMENTED" if check.foreign(document) else code_of(error)
+    foreign = isinstance(document.model, Source) and check.foreign(document)
+    code = "UNIMPLEMENTED" if foreign else code_of(error)
     return _row(document, code, str(error))
 
 

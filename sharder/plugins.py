@@ -38,6 +38,8 @@ def _state(document: SpecDocument) -> tuple[bool, str]:
     except InputError as error:
         return False, " ".join(error.message.split()) + "; " + error.hint.split("\n", maxsplit=1)[0]
     model = document.model
+    if check.foreign(document):
+        return True, "a program of its own, started by the loader"
     if isinstance(model, Source):
         needs = registry.entry(model.plugin).needs
         missing = {extra for package, extra in needs.items() if find_spec(package) is None}

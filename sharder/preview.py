@@ -64,10 +64,10 @@ def _destinations(loaded: LoadedSpec, planned: Plan) -> Iterator[str]:
     yield ""
     for d in planned.destinations:
         destination = loaded.spec.destination(d.name)
-        found = traits(destination.plugin)
+        found = traits(destination)
         guarantee = found.guarantee
         holds = f", holds the cursors of {', '.join(d.holds_state_of)}" if d.holds_state_of else ""
-        mode = destination.write_mode if found.lands else "new files, none are removed"
+        mode = destination.write_mode if found.merges else "new files, none are removed"
         yield f"{d.name}: {mode}, {guarantee}{holds}"
         if destination.write_mode == "append" and guarantee == "at-least-once":
             yield f"  warning: after a crash '{d.name}' may hold rows twice"

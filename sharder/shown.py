@@ -65,13 +65,13 @@ def _trees(plan: Plan, destination: Destination) -> list[PlannedTable]:
 
 
 def _options(document: SpecDocument, model: Destination) -> BaseModel:
-    found = warehouses.options(model.plugin)
+    found = warehouses.options(model)
     return validate(found, model.spec, document, ("spec", "spec"), document.what)
 
 
 def _refuse(chain: Chain, destination: Destination, plan: Plan) -> None:
     trees = _trees(plan, destination)
-    d = warehouses.dialect(destination.plugin)
+    d = warehouses.dialect(destination)
     names = (name for t in trees for name in t.selected)
     refuse_clashes(chain, names, destination.name, lambda table: d.folded(d.name_of(table)))
     for tree in trees:
@@ -80,21 +80,27 @@ def _refuse(chain: Chain, destination: Destination, plan: Plan) -> None:
 
 
 def _chain(loaded: LoadedSpec, destination: Destination) -> Chain | None:
-    """None if a variable is the loader's alone."""
+    """None if a variable is the loader's alone, or a program to start."""
     named = [
         d
         for d in loaded.documents
         if isinstance(d.model, Transformer) and d.model.name in destination.transformers
     ]
-    if any(d.expanded.left for d in named):
+    if any(d.expanded.left or _is_program(d) for d in named):
         return None
     return Chain(tuple(_opened(d) for d in named))
+
+
+def _is_program(document: SpecDocument) -> bool:
+    model = document.model
+    assert isinstance(model, Transformer)
+    return registry.is_program(model)
 
 
 def _opened(document: SpecDocument) -> registry.Transformer:
     model = document.model
     assert isinstance(model, Transformer)
     options = validate(
-        registry.options(model.plugin), model.spec, document, ("spec", "spec"), document.what
+        registry.options(model), model.spec, document, ("spec", "spec"), document.what
     )
-    return registry.open_transformer(model.plugin, options)
+    return registry.open_transformer(model, options)

@@ -14,6 +14,7 @@ from contracts.specfile.document import SpecDocument
 from contracts.specfile.validate import Path
 
 _HUB = frozenset({"cloudquery", "github"})
+_TEAMS = frozenset({"", "cloudquery", "sharder"})  # whose plugins may be built in
 _FILES = frozenset({"s3", "file", "gcs", "azblob", "csv"})  # destinations that hold files
 _CONNECTION: Path = ("spec", "backend_options", "connection")
 _GROUP: Path = ("spec", "sync_group_id")
@@ -83,7 +84,8 @@ def _source(document: SpecDocument, source: Source) -> Iterator[str]:
 
 
 def _destination(document: SpecDocument, destination: Destination) -> Iterator[str]:
-    if destination.registry in _HUB and destination.plugin in _FILES:
+    ours = destination.registry in _HUB and destination.team in _TEAMS
+    if ours and destination.plugin in _FILES:
         explicit = "write_mode" in destination.model_fields_set
         path: Path = ("spec", "write_mode") if explicit else ("spec", "path")
         if destination.write_mode == "overwrite-delete-stale":

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from contracts.errors import Permanent
 from contracts.table import Table
 
 OnBatch = Callable[[pa.RecordBatch], pa.RecordBatch]
@@ -27,7 +29,7 @@ class Shown:
     `batch` turns a batch of the table's schema as it was into one of the schema as it is; None: rows stay
     as they are. `filters`: it may leave rows out. `altered` names columns (as they are called now) whose
     values were changed; `blurred` those of them in which different values may have become equal.
-    `renames`: column as it was called → as it is called now.
+    `renames`: column as it was called → as it is called now. `opaque`: nobody can say which values were changed.
     """
 
     table: Table
@@ -37,6 +39,7 @@ class Shown:
     blurred: frozenset[str] = frozenset()
     renames: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    opaque: bool = False
 
 
 class Transformer(Protocol):
@@ -56,6 +59,33 @@ class Transformer(Protocol):
         """
 
 
+@runtime_checkable
+class Started(Protocol):
+    """What a transformer that is a program can do, too."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def keeping(on_batch: OnBatch, columns: Sequence[str], table: str) -> OnBatch:
+    """The same, where values of the columns were left as they are. Raises Permanent for a value that is new."""
+
+    def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+        result = on_batch(batch)
+        for name in set(columns) & {*batch.schema.names} & {*result.schema.names}:
+            before, after = (b.column(name).unique() for b in (batch, result))
+            if not pc.all(pc.is_in(after, value_set=before)).as_py() and len(after):
+                raise Permanent(
+                    f"a transformer changed values in column '{name}' of table '{table}', which "
+                    "`write_mode: overwrite-delete-stale` needs to tell stale rows from others; nothing was loaded",
+                    "have it leave the column as it is, or set `write_mode: append`",
+                )
+        return result
+
+    return checked
+
+
 def then(shown: Shown, step: Callable[[Table], Shown]) -> Shown:
     """One more step on what is shown already."""
     added = step(shown.table)
@@ -72,6 +102,7 @@ def then(shown: Shown, step: Callable[[Table], Shown]) -> Shown:
         blurred=added.blurred | blurred,
         renames=_composed(shown.renames, added.renames),
         warnings=(*shown.warnings, *added.warnings),
+        opaque=shown.opaque or added.opaque,
     )
 
 

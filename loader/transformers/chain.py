@@ -6,13 +6,14 @@ They are applied in the order in which their documents stand in the files.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from contracts.errors import InputError
 from contracts.spec import Destination
 from contracts.table import CLIENT_ID, ID, SOURCE_NAME, SYNC_TIME, Table
-from loader.transformers.base import Shown, Transformer, then
+from loader.transformers.base import Shown, Started, Transformer, keeping, then
 
 _STALE = (SYNC_TIME, SOURCE_NAME, CLIENT_ID)  # what tells older rows of a client from newer ones
 
@@ -39,6 +40,19 @@ class Chain:
             table = transformer.name(table)
         return table
 
+    def start(self) -> None:
+        """Have programs among them take their options, so that what is wrong is told early."""
+        for transformer in self.transformers:
+            if isinstance(transformer, Started):
+                transformer.start()
+
+    def close(self) -> None:
+        """End the programs among them."""
+        with ExitStack() as stack:
+            for transformer in self.transformers:
+                if isinstance(transformer, Started):
+                    stack.callback(transformer.close)
+
     def unmet(self, tables: Sequence[Table], at: datetime) -> Iterator[str]:
         """What the transformers name and none of the tables has, each as the one before it shows them."""
         for transformer in self.transformers:
@@ -57,6 +71,8 @@ class Chain:
                     raise _refused(
                         destination, table, f"column '{name}'", "tell stale rows from others"
                     )
+            if shown.opaque and shown.batch:
+                return replace(shown, batch=keeping(shown.batch, _STALE, table.name))
         return shown
 
 

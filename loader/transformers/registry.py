@@ -1,18 +1,21 @@
-"""Which plugin name means which transformer."""
+"""Which document means which transformer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from types import ModuleType
 
 from pydantic import BaseModel
 
-from contracts.errors import InputError
-from contracts.specfile import nearest
+from contracts.errors import Permanent
+from contracts.spec import Transformer as Document
+from loader import builtin
+from loader.programs import Wanted
 from loader.transformers.base import Transformer
 
-__all__ = ["Transformer", "names", "open_transformer", "options"]
+__all__ = ["Transformer", "is_program", "names", "open_transformer", "options"]
+
+Which = Document | str  # a document, or the name of a built-in plugin
 
 # Each module has `Options` (a pydantic model) and `open(options)`.
 _MODULES: Mapping[str, str] = {
@@ -22,26 +25,39 @@ _MODULES: Mapping[str, str] = {
 
 
 def names() -> tuple[str, ...]:
+    """Of the built-in ones."""
     return tuple(_MODULES)
 
 
-def options(plugin: str) -> type[BaseModel]:
+def is_program(document: Document) -> bool:
+    """Whether a plugin of CloudQuery's does the work, a program of its own."""
+    return builtin.is_program(document, _MODULES)
+
+
+def options(which: Which) -> type[BaseModel]:
     """The model of a transformer's nested `spec`. Raises InputError for an unknown plugin."""
-    model: type[BaseModel] = _module(plugin).Options
-    return model
+    if name := _name(which):
+        model: type[BaseModel] = import_module(_MODULES[name]).Options
+        return model
+    from loader.transformers.plugin import Options
+
+    return Options
 
 
-def open_transformer(plugin: str, spec: BaseModel) -> Transformer:
-    """`spec` is an instance of `options(plugin)`. Raises InputError for an unknown plugin."""
-    transformer: Transformer = _module(plugin).open(spec)
-    return transformer
+def open_transformer(which: Which, spec: BaseModel, program: Wanted | None = None) -> Transformer:
+    """`spec` is an instance of `options(which)`; `program`: what to start, if it is one.
+
+    Raises InputError for an unknown plugin.
+    """
+    if name := _name(which):
+        transformer: Transformer = import_module(_MODULES[name]).open(spec)
+        return transformer
+    from loader.transformers.plugin import open_
+
+    if program is None:
+        raise Permanent("a transformer is a program, and nobody said how to start it")
+    return open_(spec, program)
 
 
-def _module(plugin: str) -> ModuleType:
-    if plugin not in _MODULES:
-        near = nearest(plugin, _MODULES)
-        hint = f"did you mean '{near}'? " if near else ""
-        raise InputError(
-            f"there is no transformer plugin '{plugin}'", f"{hint}known are: {', '.join(_MODULES)}"
-        )
-    return import_module(_MODULES[plugin])
+def _name(which: Which) -> str:
+    return builtin.builtin(which, _MODULES, "transformer")

@@ -12,13 +12,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from contracts.errors import Permanent
 from contracts.plan import Plan
 from contracts.receipt import LoadedTable
+from contracts.table import Table
 from loader import ours, publication, sql
 from loader.dialect import Dialect
 from loader.migrate import Change, Rebuild, Refused
@@ -35,7 +36,8 @@ class Traits:
     `shared`: several loader processes may write to it at once. `lands`: rows wait in landing tables until
     the publish; without it `publish` is handed the rows themselves (`TablePublication.rows`) and writes them.
     `fenced`: it remembers which rounds it holds; for others the receipts on the stage do. `whole`: every load
-    writes all rows of its run, those of earlier rounds too.
+    writes all rows of its run, those of earlier rounds too. `merges`: a row takes the place of an older one of
+    its key; without it every write mode appends.
     """
 
     guarantee: Guarantee
@@ -43,6 +45,7 @@ class Traits:
     lands: bool = True
     fenced: bool = True
     whole: bool = False
+    merges: bool = True
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,14 @@ class Warehouse(Protocol):
         """A state table of CloudQuery's: key → value of the highest version. Empty if there is none."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Migrates(Protocol):
+    """A warehouse that itself finds out what must change in its tables."""
+
+    def migrate(self, tables: Sequence[Table]) -> None:
+        """Make or alter tables as they are declared, parents first; repeating it changes nothing."""
 
 
 class SqlWarehouse(ABC):

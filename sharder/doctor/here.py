@@ -98,7 +98,7 @@ def extras(settings: Settings, loaded: LoadedSpec | None) -> list[str]:
             wanted |= set(sources.entry(model.plugin).needs.values()) - {"s3"}
         if isinstance(model, Destination) and not settings.broker:
             wanted |= (
-                {model.plugin} & {"postgresql"} if model.plugin in warehouses.names() else set()
+                {"plugins"} if warehouses.is_program(model) else {model.plugin} & {"postgresql"}
             )
     return sorted(wanted)
 

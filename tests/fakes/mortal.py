@@ -62,10 +62,11 @@ def dies(
     n: int,
     write_mode: str,
     state: str = "cq_state",
+    **outer: Any,
 ) -> bool:
     """Whether a loader of run n died at its n-th write; False if it was done before."""
     # The server of forks has the environment of the test that first asked for one.
-    given = (dict(os.environ), stage, path, dict(spec), n, write_mode, state)
+    given = (dict(os.environ), stage, path, dict(spec), n, write_mode, {"state": state, **outer})
     process = _SERVER.Process(target=_load, args=given)
     process.start()
     process.join()
@@ -80,13 +81,13 @@ def _load(
     spec: Mapping[str, Any],
     n: int,
     write_mode: str,
-    state: str,
+    outer: Mapping[str, Any],
 ) -> None:
     os.environ.update(environment)
     countdown = Countdown(n)
     store = _mortal_store(stage, countdown)
     warehouses = Warehouses(lambda found: _mortal(found, countdown))
-    more: dict[str, Any] = {"store": store, "warehouses": warehouses, "state": state}
+    more: dict[str, Any] = {"store": store, "warehouses": warehouses, **outer}
     doomed_run(stage, path, spec, n, write_mode, **more).load()
 
 
@@ -100,6 +101,9 @@ def _mortal_store(stage: Path | str, countdown: Countdown) -> Any:
 def _mortal(found: OpenDestination, countdown: Countdown) -> Any:
     """Statements count, and so do commits: a death between two of them loses a whole transaction."""
     warehouse: Any = cache.open_destination(found)
+    if hasattr(warehouse, "_write"):
+        _mortal_plugin(warehouse, countdown)
+        return warehouse
     if not warehouse.traits.lands:
         _mortal_places(warehouse._store, countdown)
         return warehouse
@@ -114,6 +118,23 @@ def _mortal(found: OpenDestination, countdown: Countdown) -> Any:
     warehouse.transaction = committed
     warehouse.execute = _counted(warehouse.execute, countdown)
     return warehouse
+
+
+def _mortal_plugin(warehouse: Any, countdown: Countdown) -> None:
+    """Every message that the plugin is sent counts, and so does the end of each write."""
+    write = warehouse._write
+
+    def counted(make: Any) -> Any:
+        def messages(stream: Any) -> Iterator[Any]:
+            for message in make(stream):
+                yield message
+                countdown.wrote()
+
+        result = write(messages)
+        countdown.wrote()
+        return result
+
+    warehouse._write = counted
 
 
 def _mortal_places(store: Any, countdown: Countdown) -> None:

@@ -246,7 +246,7 @@ def test_the_same_message_twice_is_one_answer(place: Place) -> None:
 
 def test_a_table_called_like_one_of_ours_is_refused(place: Place) -> None:
     run = "ours"
-    destination = {"kind": "destination", "spec": {"name": "w", "path": f"x/{place.plugin}", "spec": place.options}}  # fmt: skip
+    destination = {"kind": "destination", "spec": {"name": "w", "path": place.plugin, "spec": place.options}}  # fmt: skip
     place.stage.store.put(layout.spec(run, 0), orjson.dumps(destination))
     tables = [with_cq_columns(Table(name, BASE)) for name in ("sharder_loads", "t")]
     place.stage.write_tables(plan(run, *tables))

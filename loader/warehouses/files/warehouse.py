@@ -74,7 +74,7 @@ def admit(options: FilesOptions, plan: Plan, destination: str, shown: Callable[[
 class FileWarehouse:
     """The destination of one `spec`. `traits.whole`: a table has one name, whatever the round of a load."""
 
-    traits = Traits("keyed-idempotent", lands=False, fenced=False)
+    traits = Traits("keyed-idempotent", lands=False, fenced=False, merges=False)
 
     def __init__(
         self,
