@@ -32,10 +32,23 @@ _MOOT = {
     help="Where the spec goes.  [default: SOURCE_to_DESTINATION.yml]",
 )
 @click.option("--yes", is_flag=True, help="Ask nothing, take the defaults, overwrite a file.")
+@click.option(
+    "--plugin-template",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the project of a source of one's own, in Python, instead of a spec.",
+)
 @click.option("--disable-ai", is_flag=True, help="Accepted for CloudQuery's sake; does nothing.")
 @click.option("--disable-platform", is_flag=True, help="Accepted for CloudQuery's sake.")
 @click.option("--resume-conversation", is_flag=True, help="Accepted for CloudQuery's sake.")
-def init(source: str, destination: str, spec_path: str, yes: bool, **moot: bool) -> int:
+def init(
+    source: str,
+    destination: str,
+    spec_path: str,
+    yes: bool,
+    plugin_template: Path | None,
+    **moot: bool,
+) -> int:
     """Write a spec for a source and a destination, with their common options as comments.
 
     On a terminal it asks for what no flag says; otherwise --source and --destination are needed. Secrets
@@ -48,6 +61,8 @@ def init(source: str, destination: str, spec_path: str, yes: bool, **moot: bool)
     for flag, why in _MOOT.items():
         if moot[flag]:
             click.echo(f"--{flag.replace('_', '-')} does nothing: {why}", err=True)
+    if plugin_template:
+        return _template(plugin_template, yes=yes)
     asks = sys.stdin.isatty() and not yes
     chosen = _plugin("source", source, asks=asks)
     target = _plugin("destination", destination, asks=asks)
@@ -58,6 +73,15 @@ def init(source: str, destination: str, spec_path: str, yes: bool, **moot: bool)
     _write(path, starter.spec(choices[0], choices[1], tables))
     for line in _next(path, choices):
         click.echo(line)
+    return 0
+
+
+def _template(directory: Path, *, yes: bool) -> int:
+    from sharder import authoring
+
+    for path in authoring.write(directory, overwrite=yes):
+        click.echo(f"wrote {path}")
+    click.echo(f"next: cd {directory} && pytest, and README.md")
     return 0
 
 

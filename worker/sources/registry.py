@@ -1,6 +1,7 @@
 """Which sources there are: name → module, model of the options, and the extra that brings its library.
 
 Nothing is imported before it is asked for; a source's options can be read without its library.
+A name with a colon is `module:factory`, a source of somebody else's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 from contracts.errors import InputError, missing_extra
 from contracts.specfile import nearest
+from worker.sources import python
 
 if TYPE_CHECKING:
     from worker.sources.base import Context, Source
@@ -77,12 +79,16 @@ def entry(plugin: str) -> Entry:
 
 def options(plugin: str) -> type[BaseModel]:
     """The model of the nested spec."""
+    if ":" in plugin:
+        return python.options(plugin)
     model: type[BaseModel] = import_module(entry(plugin).options).Options
     return model
 
 
 def open_source(plugin: str, spec: Mapping[str, Any], context: Context) -> Source:
     """The source, ready to be asked. Raises InputError (and MissingExtra) and what the source raises."""
+    if ":" in plugin:
+        return python.open(plugin, spec, context)
     found = entry(plugin)
     try:
         source: Source = import_module(found.module).open(spec, context)
