@@ -1,6 +1,6 @@
 """The pages of docs/how-to as somebody follows them: files are written, commands are run, in the page's order.
 
-A `yaml` block that begins with `# NAME.yml` is that file. An `sh` block is run in one directory per page,
+A `yaml` or `python` block that begins with `# NAME.yml` (or `.py`) is that file. An `sh` block is run in one directory per page,
 unless the comment before it says why not: `<!-- not run: REASON -->`, or which exit code is meant.
 """
 
@@ -41,8 +41,8 @@ class Block:
     @property
     def file(self) -> str:
         """The file that the block is; empty if it is none."""
-        name = re.match(r"# (\w+\.yml)\n", self.text)
-        return name[1] if name and self.language == "yaml" else ""
+        name = re.match(r"# (\w+\.(?:yml|py))\n", self.text)
+        return name[1] if name and self.language in {"yaml", "python"} else ""
 
     @property
     def reason(self) -> str:
