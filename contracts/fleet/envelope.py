@@ -64,7 +64,7 @@ def _of_headers(found: object) -> str:
     if not isinstance(found, dict):
         return "it has no headers"
     if found.get("task") != TASK:
-        return f"it is a task {str(found.get('task'))[:80]!r}"
+        return f"it is a task {str(found.get('task'))!r:.80}"
     if not isinstance(found.get("id"), str):
         return "it has no id"
     if not _flat(found) or isinstance(found.get("retries"), str | float):

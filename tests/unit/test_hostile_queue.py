@@ -77,6 +77,7 @@ FLAWS = {
     "no headers": changed("headers", None),
     "another task": changed("headers/task", "os.system"),
     "a task of no name": changed("headers/task", ["x"]),
+    "a task of odd characters": changed("headers/task", "\x01" * 80),
     "an id that is no text": changed("headers/id", 7),
     "a time to wait for": changed("headers/eta", "2999-01-01T00:00:00"),
     "an end": changed("headers/expires", "x"),
