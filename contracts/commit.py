@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from contracts.documents import Document
 from contracts.errors import Reason
+from contracts.table import Table, TableDocument
 
 Outcome = Literal["ok", "failed", "skipped"]
+_SINCE_2 = ("tables",)  # fields whose rows a reader of version 1 would misread
 
 
 class _Model(BaseModel):
@@ -24,7 +26,8 @@ class _Model(BaseModel):
 class Part(_Model):
     """One data file. `cells` counts its rows per client; clients in `dropped` are never loaded from it.
 
-    `checksum` is `crc32:` and eight hex digits over the object's bytes.
+    `checksum` is `crc32:` and eight hex digits over the object's bytes. `form`: the schema of the file; 0: as
+    planned, n: the n-th of the commit's `tables`.
     """
 
     key: str
@@ -34,6 +37,7 @@ class Part(_Model):
     checksum: str
     cells: Mapping[str, int]
     dropped: tuple[str, ...] = ()
+    form: int = 0
 
     @property
     def loadable(self) -> int:
@@ -58,9 +62,14 @@ class Cell(_Model):
 
 
 class Commit(Document):
-    """commits/<shard>.json. With a `verdict` every planned cell of the shard has that outcome."""
+    """commits/<shard>.json. With a `verdict` every planned cell of the shard has that outcome.
+
+    `tables`: the schemas of parts that are not as the plan has them. A commit with any is of version 2, all
+    others of version 1: a reader of version 1 can read them.
+    """
 
     kind: ClassVar[str] = "commit"
+    current: ClassVar[int] = 2
 
     run: str
     shard: str
@@ -71,6 +80,27 @@ class Commit(Document):
     parts: tuple[Part, ...] = ()
     cells: tuple[Cell, ...] = ()
     verdict: Cell | None = None
+    tables: tuple[TableDocument, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _versioned(cls, data: Any) -> Any:
+        """The version follows from what is in it."""
+        news = isinstance(data, dict) and any(data.get(name) for name in _SINCE_2)
+        return {**data, "version": 2} if news else data
+
+    @model_validator(mode="after")
+    def _forms_exist(self) -> Self:
+        for part in self.parts:
+            if not 0 <= part.form <= len(self.tables) or (
+                part.form and self.tables[part.form - 1].name != part.table
+            ):
+                raise ValueError(f"part {part.key} has a form that the commit does not name")
+        return self
+
+    def form(self, part: Part) -> Table | None:
+        """The schema of a part; None: as planned."""
+        return self.tables[part.form - 1] if part.form else None
 
     @property
     def rows(self) -> int:

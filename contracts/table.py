@@ -48,6 +48,7 @@ class Table:
 
     `own_client_ids`: `_cq_client_id` is a column of the source's own, whose values are kept; they need not be
     our clients, so that rows are never told apart by them.
+    `evolves`: batches may bring more columns and wider types than are declared here (`contracts.evolution`).
     """
 
     name: str
@@ -57,6 +58,7 @@ class Table:
     description: str = ""
     title: str = ""
     own_client_ids: bool = False
+    evolves: bool = False
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -119,7 +121,7 @@ def to_json(table: Table) -> dict[str, Any]:
         column |= {} if c.nullable else {"nullable": False}
         column |= {f: getattr(c, f) for f in flags if getattr(c, f)}
         columns.append(column)
-    facts = ("parent", "incremental", "title", "description", "own_client_ids")
+    facts = ("parent", "incremental", "title", "description", "own_client_ids", "evolves")
     return (
         {"name": table.name}
         | {f: v for f in facts if (v := getattr(table, f))}

@@ -28,6 +28,7 @@ from loader.sql import OURS
 from loader.target import Target, declared, target
 from loader.transformers.base import Shown
 from loader.transformers.chain import Chain, refuse_clashes
+from loader.unite import united_over
 from loader.warehouses.base import Rows, Warehouse
 
 _CELLS_PER_BATCH = 10_000
@@ -73,11 +74,12 @@ def gather(job: Job, load: str, now: datetime) -> Publication:
     m, d = job.message, job.warehouse.dialect
     _refuse_ours(job)
     _refuse_clashes(job)
-    shown = {t.name: job.chain.checked(t, job.destination, now) for t in _tables(job)}
     found = parts(job.stage, job.rounds, job.found)
+    grown = [united_over(t, found.get(t.name, [])) for t in _tables(job)]
+    shown = {t.name: job.chain.checked(t, job.destination, now) for t in grown}
     tables = tuple(
-        _table(job, table, shown, n, found.get(table.name, []))
-        for n, table in enumerate(_tables(job))
+        _table(job, planned, table, shown, n, found.get(table.name, []))
+        for n, (planned, table) in enumerate(zip(_tables(job), grown, strict=True))
     )
     cells = job.landing(len(tables), ours.physical(d, ours.CELLS_LANDING))
     if job.warehouse.traits.lands:
@@ -108,8 +110,14 @@ def _tables(job: Job) -> Iterator[Table]:
 
 
 def _table(
-    job: Job, table: Table, all_: Mapping[str, Shown], n: int, loadable: Sequence[Loadable]
+    job: Job,
+    planned: Table,
+    table: Table,
+    all_: Mapping[str, Shown],
+    n: int,
+    loadable: Sequence[Loadable],
 ) -> TablePublication:
+    """`table`: the planned one, as it grew. `all_`: every table of the tree as it is shown."""
     warehouse, d, shown = job.warehouse, job.warehouse.dialect, all_[table.name]
     above = all_.get(table.parent) if table.parent else None
     parent = d.name_of(above.table.name) if above else None
@@ -125,7 +133,7 @@ def _table(
     warehouse.apply(migration.now)
     landing = job.landing(n, goal.shape)
     expected = job.found.expected.get(table.name, 0)
-    found = rows(job.stage.store, d, goal, table, shown, loadable, job.plan.format)
+    found = rows(job.stage.store, d, goal, planned, table, shown, loadable, job.plan.format)
     # How many rows a filter leaves is known only when they have been copied.
     in_place = not warehouse.traits.lands or (
         bool(loadable)

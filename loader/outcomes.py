@@ -19,6 +19,7 @@ from contracts.commit import Commit, Outcome, Part
 from contracts.errors import NotFound, Permanent, Reason, Transient
 from contracts.plan import Plan, PlannedTable, Shard
 from contracts.stage import Stage
+from contracts.table import Table
 from loader.ahead import ahead
 from loader.publication import Counts
 
@@ -94,11 +95,13 @@ class Survey:
 @dataclass(frozen=True)
 class Loadable:
     """A part with the number of its rows that are loaded. `dropped` names every client that is left out,
-    also those whose rows come from another round; `cells` is empty, to be small.
+    also those whose rows come from another round; `cells` is empty, to be small. `form`: the schema of the
+    part; None: as planned.
     """
 
     part: Part
     rows: int
+    form: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,11 @@ def _by_cell(stage: Stage, rounds: list[Round]) -> Iterator[list[Seen]]:
 def parts(stage: Stage, rounds: list[Round], found: Survey) -> dict[str, list[Loadable]]:
     """Parts to load per table, in the order of the plan.
 
-    This list is what a load keeps in memory: some hundred bytes per part, however many cells are in it.
+    This list is what a load keeps in memory: some hundred bytes per part, however many cells are in it, and each
+    form of a table once.
     """
     result: dict[str, list[Loadable]] = {}
+    forms: dict[Table | None, Table | None] = {None: None}
     for round_ in rounds:
         if round_.number not in found.pending:
             continue
@@ -164,7 +169,9 @@ def parts(stage: Stage, rounds: list[Round], found: Survey) -> dict[str, list[Lo
                 rows = part.rows - sum(part.cells[c] for c in dropped)
                 if rows:
                     slim = {"dropped": tuple(sorted(dropped)), "cells": {}}
-                    loadable = Loadable(part.model_copy(update=slim), rows)
+                    form = commit.form(part)
+                    form = forms.setdefault(form, form)
+                    loadable = Loadable(part.model_copy(update=slim), rows, form)
                     result.setdefault(part.table, []).append(loadable)
     return result
 

@@ -15,6 +15,7 @@ from loader.dialect import Dialect
 from loader.outcomes import Loadable
 from loader.target import Target
 from loader.transformers.base import Shown
+from loader.unite import alike, fitted
 from loader.warehouses.base import File, Rows
 
 
@@ -23,13 +24,15 @@ def rows(
     d: Dialect,
     goal: Target,
     planned: Table,
+    table: Table,
     shown: Shown,
     parts: Sequence[Loadable],
     format_: str,
 ) -> Rows:
     """The rows of one table, streamed part by part, as the destination's transformers show them.
 
-    Files in place are offered only if no transformer touches the rows.
+    `table` is the planned one, grown over all parts. Files in place are offered only if each of them has its
+    columns, and no transformer touches the rows.
     """
     _refuse_mixed(planned, parts)
     types = [d.map_type(c.type).arrow for c in goal.table.columns]
@@ -41,14 +44,17 @@ def rows(
         nonlocal left_out
         left_out = 0
         for loadable in parts:
-            for batch in read_part(store, loadable.part, planned, format_):
+            form = loadable.form or planned
+            for part in read_part(store, loadable.part, form, format_):
+                batch = fitted(part, table)
                 kept = shown.batch(batch) if shown.batch else batch
                 left_out += batch.num_rows - kept.num_rows
                 if kept.num_rows:
                     yield _converted(kept, goal, schema, loadable.part.key)
 
     expressions = () if shown.batch else _expressions(d, goal)
-    files = _files(store, parts) if format_ == "parquet" and expressions else None
+    in_place = format_ == "parquet" and expressions and alike(parts, planned, table)
+    files = _files(store, parts) if in_place else None
     return Rows(schema, batches, files, expressions, lambda: left_out)
 
 

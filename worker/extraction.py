@@ -6,8 +6,10 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+import pyarrow as pa
 
 from contracts.commit import Attempt, Cell, Commit, Part
 from contracts.errors import Reason, SchemaChanged, SharderError
@@ -19,6 +21,7 @@ from contracts.specfile.validate import fold
 from contracts.stage import Stage
 from contracts.veil import VEIL
 from worker.cells import MESSAGE_CHARS, Cells
+from worker.grow import grown
 from worker.job import Job
 from worker.limits.flight import Flight
 from worker.limits.pace import Paced
@@ -70,6 +73,7 @@ class Extraction:
             format_=job.plan.format,
             part_bytes=job.plan.part_size,
             key=lambda table, n: job.part_key(attempt.attempt, table, n),
+            planned=[s.table for s in self._stamps.values()],
         )
 
     def run(self) -> Commit:
@@ -98,6 +102,7 @@ class Extraction:
             parts=parts,
             cells=() if verdict else self._cells.manifest(kept_rows(parts)),
             verdict=verdict,
+            tables=self._writer.forms,
         )
 
     def discard(self) -> None:
@@ -224,13 +229,12 @@ class Extraction:
         table, client = given.table, given.client
         match given:
             case Rows():
-                stamp = self._stamps[table]
                 try:
-                    batch = stamp(client, given.batch)
+                    batch = self._stamped(table, client, given.batch)
                 except SchemaChanged as error:
                     self._cells.fail(table, client, "schema", masked(str(error)))
                     return
-                self._writer.write(stamp.table, client, batch)
+                self._writer.write(self._stamps[table].table, client, batch)
                 if self._around.guard.pressed():
                     self._relieve()
             case Checkpoint():
@@ -240,6 +244,21 @@ class Extraction:
                 self._cells.done(given, masked(given.message))
                 if given.outcome == "ok":
                     self._writer.confirm(table, client)
+
+    def _stamped(self, table: str, client: str, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch as the table has it, which grows for it where it may. Raises SchemaChanged."""
+        stamp = self._stamps[table]
+        try:
+            return stamp(client, batch)
+        except SchemaChanged:
+            if not stamp.table.evolves:
+                raise
+        wider = replace(stamp, table=grown(stamp.table, batch))
+        stamped = wider(client, batch)
+        self._stamps[table] = wider
+        names = {**self._job.names, "table": table}
+        event("table_grew", **names, columns=len(wider.table.columns))
+        return stamped
 
     def _relieve(self) -> None:
         if freed := self._writer.relieve():

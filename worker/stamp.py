@@ -64,7 +64,7 @@ class Stamp:
     def __call__(self, client: str, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Raises SchemaChanged: an unknown column, a type that does not fit, a null where none may be."""
         given = dict(zip(batch.schema.names, batch.columns, strict=True))
-        if unknown := given.keys() - self._names:
+        if unknown := self._unknown(given):
             raise SchemaChanged(
                 f"{self.table.name}: the source sent the column '{min(unknown)}', "
                 "which the plan of this run does not have"
@@ -72,7 +72,9 @@ class Stamp:
         rows = batch.num_rows
         theirs = given.keys() - self._books
         columns = {
-            c.name: self._fit(c, given[c.name]) if c.name in theirs else self._made(c, client, rows)
+            c.name: fit(self.table, c, given[c.name])
+            if c.name in theirs
+            else self._made(c, client, rows)
             for c in self.table.columns
         }
         if cq.CLIENT_ID in columns and cq.CLIENT_ID in theirs:
@@ -86,6 +88,13 @@ class Stamp:
                     f"and {missing} of {rows} rows have no value in it"
                 )
         return pa.RecordBatch.from_arrays(list(columns.values()), schema=self.schema)
+
+    def _unknown(self, given: Mapping[str, pa.Array]) -> set[str]:
+        """Columns that the table does not have. One without any value and type is no reason to grow."""
+        unknown = given.keys() - self._names
+        if unknown and self.table.evolves:
+            return {name for name in unknown if not pa.types.is_null(given[name].type)}
+        return unknown
 
     def _made(self, column: Column, client: str, rows: int) -> pa.Array:
         """A column that does not come from the source."""
@@ -101,21 +110,22 @@ class Stamp:
         keys = pa.RecordBatch.from_arrays([columns[k] for k in self.key], names=list(self.key))
         return deterministic_ids(keys, self.key)
 
-    def _fit(self, column: Column, values: pa.Array) -> pa.Array:
-        name, wanted = column.name, column.type
-        if values.type == wanted:
-            return values
-        if not is_exact(values.type, wanted):
-            raise SchemaChanged(
-                f"{self.table.name}: the column '{name}' came as {values.type}, "
-                f"the plan of this run says {wanted}"
-            )
-        try:
-            return convert(values, wanted)
-        except pa.ArrowException as error:  # also of a cast that Arrow does not have
-            raise SchemaChanged(
-                f"{self.table.name}: a value of the column '{name}' does not fit into {wanted}: {error}"
-            ) from error
+
+def fit(table: Table, column: Column, values: pa.Array) -> pa.Array:
+    """The values in the column's type. Raises SchemaChanged if that would lose something."""
+    name, wanted = column.name, column.type
+    if values.type == wanted:
+        return values
+    if not is_exact(values.type, wanted):
+        raise SchemaChanged(
+            f"{table.name}: the column '{name}' came as {values.type}, the plan of this run says {wanted}"
+        )
+    try:
+        return convert(values, wanted)
+    except pa.ArrowException as error:  # also of a cast that Arrow does not have
+        raise SchemaChanged(
+            f"{table.name}: a value of the column '{name}' does not fit into {wanted}: {error}"
+        ) from error
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,8 @@ What is known to be good and what is not yet must be told apart afterwards, by c
   into a part of their own.
 - rows are left out by their `_cq_client_id`. Where that is the source's own, each client has parts of its own,
   which are loaded or left out whole.
+- a part has one schema. When a table grows (`contracts.evolution`) its open part is closed, and the next one is
+  in the new form; the form of each part stands in the commit.
 
 No threads: encoding in the thread that reads was as fast as beside it (docs/design/commit.md).
 """
@@ -15,7 +17,7 @@ No threads: encoding in the thread that reads was as fast as beside it (docs/des
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -35,10 +37,11 @@ _BATCH_OVERHEAD = 200  # bytes per column of a batch, which matter for batches o
 
 
 class Piece(NamedTuple):
-    """A batch and its memory."""
+    """A batch and its memory, and the form of the table that it has."""
 
     batch: pa.RecordBatch
     bytes: int
+    table: Table
 
 
 @dataclass(eq=False)
@@ -46,6 +49,7 @@ class _Open:
     """A part that still takes rows. Its object exists on the store's side from the first row group on."""
 
     key: str
+    table: Table
     cells: Counter[str] = field(default_factory=Counter)
     unsure: set[str] = field(default_factory=set)
     upload: Upload | None = None
@@ -60,26 +64,30 @@ class _Open:
 @dataclass(eq=False)
 class _Closed:
     key: str
-    table: str
+    table: Table
     bytes: int
     checksum: str
     cells: Mapping[str, int]
     unsure: set[str]
 
-    def part(self) -> Part:
+    def part(self, form: int) -> Part:
         return Part(
             key=self.key,
-            table=self.table,
+            table=self.table.name,
             rows=sum(self.cells.values()),
             bytes=self.bytes,
             checksum=self.checksum,
             cells=self.cells,
             dropped=tuple(sorted(self.unsure)),
+            form=form,
         )
 
 
 class Writer:
-    """The parts of one attempt. `key` makes the key of part n of a table."""
+    """The parts of one attempt. `key` makes the key of part n of a table.
+
+    `planned`: the tables as the plan has them; of others the first form that is written counts as that.
+    """
 
     def __init__(
         self,
@@ -88,9 +96,12 @@ class Writer:
         format_: str,
         part_bytes: int,
         key: Callable[[str, int], str],
+        planned: Iterable[Table] = (),
         budget_bytes: int = BUDGET_BYTES,
         row_group_bytes: int = ROW_GROUP_BYTES,
     ) -> None:
+        self.forms: tuple[Table, ...] = ()  # of closed parts, other than those of the plan
+        self._planned = {t.name: t for t in planned}
         self._store = store
         self._encoder = STAGE[format_]
         self._part_bytes = part_bytes
@@ -101,13 +112,12 @@ class Writer:
         self._tables: dict[
             tuple[str, str], _TableWriter
         ] = {}  # by name, and client if it has own parts
-        self._names: dict[str, bool] = {}  # of tables: whether each client has parts of its own
         self._numbers: Counter[str] = Counter()  # of the parts of a table
         self._used = 0
 
     def write(self, table: Table, client: str, batch: pa.RecordBatch) -> None:
-        """Take rows of one cell; they are unsure until `confirm`."""
-        self._names[table.name] = table.own_client_ids
+        """Take rows of one cell, in this form of the table; they are unsure until `confirm`."""
+        self._planned.setdefault(table.name, table)
         writer = self._of(table.name, client)
         if writer is None:
             own = client if table.own_client_ids else ""
@@ -119,7 +129,7 @@ class Writer:
                 self._group_bytes,
                 self._next_key,
             )
-        for piece in pieces(batch, self._group_bytes):
+        for piece in pieces(table, batch, self._group_bytes):
             with self._counted(writer):
                 writer.take(client, piece)
             while self._used > self._budget:
@@ -158,7 +168,8 @@ class Writer:
 
     def _of(self, table: str, client: str) -> _TableWriter | None:
         """Who writes the rows of this cell; None if it has none yet."""
-        return self._tables.get((table, client if self._names.get(table) else ""))
+        planned = self._planned.get(table)
+        return self._tables.get((table, client if planned and planned.own_client_ids else ""))
 
     def _next_key(self, table: str) -> str:
         number = self._numbers[table]
@@ -169,7 +180,14 @@ class Writer:
         """Write what waits; the parts in the order in which they were closed, table by table."""
         for writer in self._tables.values():
             writer.finish()
-        return tuple(c.part() for w in self._tables.values() for c in w.closed)
+        closed = [c for w in self._tables.values() for c in w.closed]
+        grown = (c.table for c in closed if c.table != self._planned[c.table.name])
+        self.forms = tuple(dict.fromkeys(grown))
+        return tuple(c.part(self._form(c.table)) for c in closed)
+
+    def _form(self, table: Table) -> int:
+        """0: as planned; n: the n-th of `forms`."""
+        return self.forms.index(table) + 1 if table in self.forms else 0
 
     def discard(self) -> None:
         """End without a result: nothing that this attempt wrote is needed."""
@@ -192,7 +210,6 @@ class _TableWriter:
     ) -> None:
         self.closed: list[_Closed] = []
         self._table = table
-        self._schema = table.schema
         self._store = store
         self._make_encoder = encoder
         self._part_bytes = part_bytes
@@ -261,11 +278,12 @@ class _TableWriter:
 
     def _add(self, client: str, piece: Piece, *, sure: bool) -> None:
         part = self._part
-        if part and not sure and client in part.cells and client not in part.unsure:
+        mixes = part and not sure and client in part.cells and client not in part.unsure
+        if part and (mixes or part.table != piece.table):
             self._seal()
             part = None
         if part is None:
-            part = self._part = _Open(self._next_key(self._table.name))
+            part = self._part = _Open(self._next_key(self._table.name), piece.table)
         if not sure:
             part.unsure.add(client)
         part.cells[client] += piece.batch.num_rows
@@ -282,7 +300,7 @@ class _TableWriter:
         if part.encoder is None or part.sink is None:
             part.upload = self._store.open_write(part.key)
             part.sink = Sink(part.upload)
-            part.encoder = self._make_encoder(part.sink, self._schema)
+            part.encoder = self._make_encoder(part.sink, part.table.schema)
         part.encoder.write([p.batch for p in self._group])
         self._group, self._group_size = [], 0
         if part.sink.size >= self._part_bytes:
@@ -299,7 +317,7 @@ class _TableWriter:
         self.closed.append(
             _Closed(
                 part.key,
-                self._table.name,
+                part.table,
                 part.sink.size,
                 part.sink.checksum,
                 dict(part.cells),
@@ -308,15 +326,15 @@ class _TableWriter:
         )
 
 
-def pieces(batch: pa.RecordBatch, most_bytes: int) -> Iterator[Piece]:
+def pieces(table: Table, batch: pa.RecordBatch, most_bytes: int) -> Iterator[Piece]:
     """A batch cut into slices of at most about `most_bytes`; none if it has no rows."""
     rows, memory = batch.num_rows, batch.nbytes
     overhead = _BATCH_OVERHEAD * batch.num_columns
     if memory <= most_bytes:
         if rows:
-            yield Piece(batch, memory + overhead)
+            yield Piece(batch, memory + overhead, table)
         return
     step = max(1, rows * most_bytes // memory)
     for start in range(0, rows, step):
         cut = batch.slice(start, step)
-        yield Piece(cut, cut.nbytes + overhead)
+        yield Piece(cut, cut.nbytes + overhead, table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -74,6 +75,14 @@ DOCUMENTS = {
                     checksum="crc32:0badcafe", cells={"1:us-east-1": 2, "2:us-east-1": 1}, dropped=("2:us-east-1",)),),
         cells=(Cell(table="aws_ec2_instances", client="1:us-east-1", outcome="ok", rows=2, cursor={"k": "v"}),
                Cell(table="aws_ec2_instances", client="2:us-east-1", outcome="failed", reason="denied", message="no")),
+    ),
+    "commit-grown.json": Commit(
+        run=RUN, shard="01-0000002", attempt="a1", started=T0, ended=T1,
+        parts=(Part(key="runs/x/data/00000.parquet", table="t", rows=1, bytes=900, checksum="crc32:0badcafe", cells={"a": 1}),
+               Part(key="runs/x/data/00001.parquet", table="t", rows=2, bytes=900, checksum="crc32:0badcafe", cells={"a": 2}, form=1)),
+        cells=(Cell(table="t", client="a", outcome="ok", rows=3),),
+        tables=(Table("t", (Column("id", pa.int64(), nullable=False, primary_key=True), Column("new", types.JSON)),
+                      own_client_ids=True, evolves=True),),
     ),
     "commit-verdict.json": Commit(
         run=RUN, shard="01-0000001", attempt="watch", started=T0, ended=T1,
@@ -212,3 +221,17 @@ def test_a_plan_knows_its_tables_by_name():
     assert list(TABLE.shard_ids(1)) == ["01-0000000", "01-0000001"]
     with pytest.raises(Permanent, match="has no table 'x'"):
         plan.table("aws", "x")
+
+
+@pytest.mark.parametrize("form", [-1, 2, 1])
+def test_a_part_whose_form_is_not_in_the_commit_is_refused(form):
+    commit = DOCUMENTS["commit-grown.json"].model_dump(mode="json")
+    commit["parts"][1]["form"] = form
+    commit["tables"][0]["name"] = "t" if form != 1 else "another"
+    with pytest.raises(Permanent, match="form that the commit does not name"):
+        Commit.from_bytes(orjson.dumps(commit))
+
+
+def test_only_a_commit_that_older_releases_would_misread_has_the_newer_version():
+    assert DOCUMENTS["commit.json"].version == 1
+    assert DOCUMENTS["commit-grown.json"].version == 2

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from contracts.commit import Cell, Commit, Part
 from contracts.errors import Transient
 from contracts.plan import Plan
+from contracts.table import Column
 from loader import outcomes
 from loader.outcomes import Round, Seen, Survey, not_ok, ok_cells, parts, survey
 from loader.publication import Counts
-from tests.fakes.stage import Bad, Content, Good, StageRun, rows, shard, table
+from tests.fakes.stage import NOW, Bad, Content, Good, StageRun, rows, shard, table
 
 HERE = {"connection_string": "w"}
 
@@ -199,3 +203,18 @@ def test_commits_of_a_remote_stage_are_read_ahead_in_order(run, monkeypatch):
     assert [s.id for s, _ in outcomes.commits(run.stage, found)] == [
         f"01-{n:07d}" for n in range(40)
     ]
+
+
+def test_a_form_that_many_parts_have_is_kept_once(run):
+    grown = replace(run.top, columns=(*run.top.columns, Column("x", pa.int8())))
+    run.round([shard({c: rows(1)}, missing=True) for c in "abc"])
+    for n, client in enumerate("abc"):
+        key = f"runs/x/{n}.parquet"
+        part = Part(key=key, table="items", rows=1, bytes=1, checksum="", cells={client: 1}, form=1)
+        run.stage.create_commit(Commit(
+            run=run.run, shard=f"01-000000{n}", attempt="a", started=NOW, ended=NOW, parts=(part,),
+            cells=(Cell(table="items", client=client, outcome="ok", rows=1),), tables=(grown,),
+        ))  # fmt: skip
+    found = parts(run.stage, rounds(run), surveyed(run))["items"]
+    assert [p.form for p in found] == [grown] * 3
+    assert len({id(p.form) for p in found}) == 1

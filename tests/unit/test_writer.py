@@ -11,7 +11,7 @@ import pytest
 
 from contracts.stagefile import read_part
 from contracts.store.local import LocalStore
-from contracts.table import CLIENT_ID, Table, with_cq_columns
+from contracts.table import CLIENT_ID, Column, Table, with_cq_columns
 from tests.fakes.runs import SYNC_TIME
 from tests.fakes.scripted import LOG, PARENT
 from worker.stamp import Stamp
@@ -213,7 +213,7 @@ def test_values_that_do_not_compress_arrive_too(store, format_):
 
 def test_a_batch_is_cut_into_pieces_that_are_no_larger_than_asked():
     whole = batch(PLAIN, "a", range(1000))
-    cut = list(pieces(whole, 10_000))
+    cut = list(pieces(PLAIN, whole, 10_000))
     assert sum(p.batch.num_rows for p in cut) == 1000
     assert max(p.batch.nbytes for p in cut) < 12_000
 
@@ -242,3 +242,38 @@ def test_many_clients_with_parts_of_their_own_stay_within_the_budget(store, form
     parts = writer.close()
     assert sorted(p.key for p in parts) == sorted({p.key for p in parts})
     assert [*loaded(store, parts, table, format_)] == clients
+
+
+def grown(table: Table) -> Table:
+    return replace(table, columns=(*table.columns, Column("x", pa.int8())))
+
+
+def test_a_part_has_one_form_of_its_table(store, format_):
+    writer = make(store, format_, planned=[PLAIN])
+    put(writer, PLAIN, "a", [1])
+    put(writer, grown(PLAIN), "a", [2])
+    put(writer, grown(PLAIN), "b", [3])
+    writer.confirm("p", "a")
+    writer.confirm("p", "b")
+    first, second = writer.close()
+    assert writer.forms == (grown(PLAIN),)
+    assert [(p.form, p.cells) for p in (first, second)] == [(0, {"a": 1}), (1, {"a": 1, "b": 1})]
+    assert loaded(store, [first], PLAIN, format_) == {"a": [1]}
+    assert loaded(store, [second], grown(PLAIN), format_) == {"a": [2], "b": [3]}
+
+
+def test_a_table_that_grew_before_its_first_row_is_not_as_planned(store, format_):
+    writer = make(store, format_, planned=[PLAIN])
+    put(writer, grown(PLAIN), "a", [1])
+    (part,) = writer.close()
+    assert (part.form, writer.forms) == (1, (grown(PLAIN),))
+
+
+def test_rows_that_wait_for_a_checkpoint_keep_their_form(store, format_):
+    writer = make(store, format_, planned=[INCREMENTAL])
+    put(writer, INCREMENTAL, "a", [1])
+    put(writer, grown(INCREMENTAL), "a", [2])
+    writer.confirm("log", "a")
+    put(writer, grown(INCREMENTAL), "a", [3])
+    parts = writer.close()
+    assert [(p.form, p.rows, p.dropped) for p in parts] == [(0, 1, ()), (1, 1, ())]

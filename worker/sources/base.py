@@ -66,6 +66,7 @@ class Work:
 class Rows:
     """A batch of one table for one client.
 
+    Its columns and types must fit the frozen schema, unless the table says that it `evolves`: then it grows.
     Columns in any order; columns of the schema that are missing are null. A source may supply
     `_cq_id` and `_cq_parent_id` itself (children need the latter), and `_cq_client_id` of a table whose
     `own_client_ids` is set; everything else `_cq_*` is added.
