@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from contracts.errors import Permanent
 from contracts.plan import Range
+from contracts.selection import matcher
 from sharder.pack import common, joined
-from sharder.select import matcher
 from worker.sources.base import Clients
 
 

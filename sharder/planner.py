@@ -24,6 +24,7 @@ from contracts.plan import (
     groups,
     version_of,
 )
+from contracts.selection import matcher
 from contracts.spec import Source as SourceSpec
 from contracts.spec import SourceLimits, Spec
 from contracts.specfile import LoadedSpec, nearest
@@ -32,7 +33,7 @@ from sharder.clients import ClientFile
 from sharder.deal import Part
 from sharder.group import Bundle, Draft, Histories, bundles
 from sharder.pack import Packed, count
-from sharder.select import Tree, matcher, narrow, select
+from sharder.select import Tree, narrow, select
 from worker.sources.base import Clients, Source
 
 

@@ -1,16 +1,16 @@
 """Which tables of a source a spec selects, as CloudQuery has it.
 
-Only `*` is special and stands for any run of characters. A selected child brings its ancestors; a
-skipped table takes its whole subtree with it; every pattern must match something.
+What patterns mean is `contracts.selection`; here every pattern must match something, and what is selected
+by surprise is told.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from contracts.errors import InputError
+from contracts.selection import kept, matcher
 from contracts.spec import Source
 from contracts.specfile import SpecDocument, nearest
 from contracts.table import Table, trees
@@ -31,12 +31,6 @@ class Tree:
         return tuple(t.name for t in self.tables)
 
 
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a whole name matches; case counts."""
-    compiled = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
-    return lambda name: compiled.fullmatch(name) is not None
-
-
 def select(
     source: Source, tables: Sequence[Table], document: SpecDocument | None = None
 ) -> tuple[Tree, ...]:
@@ -48,8 +42,8 @@ def select(
     chosen = _matched(source, "tables", source.tables, names, document)
     skipped = _matched(source, "skip_tables", source.skip_tables, names, document)
     children_too = not source.skip_dependent_tables
-    kept = (_kept(t, chosen, skipped, children_too=children_too) for t in trees(tables).values())
-    found = tuple(Tree(tables) for tables in kept if tables)
+    cut = (kept(t, chosen, skipped, children_too=children_too) for t in trees(tables).values())
+    found = tuple(Tree(tables) for tables in cut if tables)
     if not found:
         message = f"source '{source.name}': `skip_tables` leaves none of the {len(names)} tables"
         raise _error(document, message, "leave a pattern out", ("spec", "skip_tables"))
@@ -91,35 +85,11 @@ def _line(name: str, parents: dict[str, str | None]) -> Iterator[str]:
         above = parents[above]
 
 
-def _kept(
-    tree: Sequence[Table], chosen: set[str], skipped: set[str], *, children_too: bool
-) -> tuple[Table, ...]:
-    parents = {t.name: t.parent for t in tree}
-    gone: set[str] = set()
-    wanted: set[str] = set()
-    for table in tree:  # parents come first
-        if table.name in skipped or table.parent in gone:
-            gone.add(table.name)
-        elif table.name in chosen or (children_too and table.parent in wanted):
-            wanted.add(table.name)
-    return tuple(t for t in tree if t.name in wanted | _ancestors(wanted, parents))
-
-
-def _ancestors(names: Iterable[str], parents: dict[str, str | None]) -> set[str]:
-    found: set[str] = set()
-    for name in names:
-        above = parents.get(name)
-        while above in parents and above not in found:
-            found.add(str(above))
-            above = parents[str(above)]
-    return found
-
-
 def narrow(found: Sequence[Tree], patterns: Sequence[str]) -> tuple[Tree, ...]:
     """The trees cut down to the matching tables, their ancestors and their descendants."""
     matches = [matcher(p) for p in patterns]
-    kept = (
-        _kept(
+    cut = (
+        kept(
             tree.tables,
             {name for name in tree.selected if any(match(name) for match in matches)},
             set(),
@@ -127,7 +97,7 @@ def narrow(found: Sequence[Tree], patterns: Sequence[str]) -> tuple[Tree, ...]:
         )
         for tree in found
     )
-    return tuple(Tree(tables) for tables in kept if tables)
+    return tuple(Tree(tables) for tables in cut if tables)
 
 
 def _matched(
