@@ -64,6 +64,11 @@ class Guard:
         self._pressed = threading.Event()
 
     @property
+    def memory_bytes(self) -> int:
+        """What the process may have; 0: no limit."""
+        return self._caps.memory_bytes
+
+    @property
     def watches(self) -> bool:
         return bool(self._caps.seconds or self._caps.memory_bytes)
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from contracts import layout
 from contracts.documents import Document
 from contracts.errors import InputError, Permanent
+from contracts.spec import PluginSettings
 from contracts.table import Table, TableDocument
 
 MOST = 10**8  # shards of a plan, or clients of a source: beyond that it is no number of ours
@@ -132,6 +133,8 @@ class PlannedSource(_Model):
     version: str = ""  # as in the spec, like `tables`: for the summary
     tables: tuple[str, ...] = ()
     otel: str = ""  # URL to which traces of this source go, besides where the programs send theirs
+    plugin: PluginSettings | None = None  # of a source that is a program; left out for all others
+    state_table: str = ""  # of `backend_options`, for such a source
 
 
 class PlannedTable(_Model):

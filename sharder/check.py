@@ -13,13 +13,14 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from contracts.errors import InputError
-from contracts.spec import Destination, Plugin, Source, Transformer
+from contracts.spec import Destination, Source, Transformer
 from contracts.specfile import (
     LoadedSpec,
     SpecDocument,
     conceal,
     line_to_write,
     literals,
+    nearest,
     seal,
     validate,
 )
@@ -45,7 +46,21 @@ def check(loaded: LoadedSpec) -> tuple[str, ...]:
             found = validate(options, spec, document, ("spec", "spec"), document.what)
             warnings += _moot(found, document)
         warnings += _twice(document)
+        warnings += _misspelt(document)
     return tuple(warnings)
+
+
+def _misspelt(document: SpecDocument) -> Iterator[str]:
+    """A source that is looked for elsewhere, although its name is nearly that of one of ours."""
+    model = document.model
+    if not isinstance(model, Source) or (model.registry, model.team) != ("cloudquery",) * 2:
+        return
+    if foreign(document) and (near := nearest(model.plugin, sources.names())):
+        yield document.warning(
+            f"{document.what} is not built in, and is looked for at CloudQuery's Hub; "
+            f"did you mean 'cloudquery/{near}'?",
+            ("spec", "path"),
+        )
 
 
 def _moot(options: BaseModel, document: SpecDocument) -> Iterator[str]:
@@ -68,36 +83,20 @@ def _twice(document: SpecDocument) -> Iterator[str]:
         )
 
 
-def refuse_foreign(loaded: LoadedSpec) -> None:
-    """For runs: only built-in sources can be run. Raises InputError for the first other one."""
-    for document in loaded.documents:
-        model = document.model
-        if isinstance(model, Source) and foreign(document):
-            raise document.error(
-                f"{document.what} is the plugin {model.path} (registry {model.registry}), which cannot be run",
-                f"built in are: {', '.join(sources.names())}",
-                ("spec", "path"),
-            )
-
-
 def foreign(document: SpecDocument) -> bool:
     """Whether a document names a plugin that is a program of its own, of which the options are not known."""
     from loader.transformers import registry as transformers
     from loader.warehouses import registry as warehouses
 
-    model = document.model
-    if isinstance(model, Destination):
-        return warehouses.is_program(model)
-    if isinstance(model, Transformer):
-        return transformers.is_program(model)
-    if not isinstance(model, Plugin):
-        return False
-    if model.registry in {"local", "grpc", "docker"}:
-        return True
-    teams = {"", "cloudquery", "sharder"}
-    if isinstance(model, Source) and (entry := sources.ENTRIES.get(model.plugin)):
-        teams.add(entry.team)
-    return model.team not in teams
+    match document.model:
+        case Source():
+            return sources.home(document.model) == "plugin"
+        case Destination():
+            return warehouses.is_program(document.model)
+        case Transformer():
+            return transformers.is_program(document.model)
+        case _:
+            return False
 
 
 def refuse_unset(loaded: LoadedSpec) -> None:
@@ -120,7 +119,7 @@ def options_model(document: SpecDocument) -> type[BaseModel] | None:
     try:
         match document.model:
             case Source():
-                return sources.options(document.model.plugin)
+                return sources.options_of(document.model)
             case Destination():
                 return warehouses.options(document.model)
             case Transformer():

@@ -18,21 +18,18 @@ from contracts.cursors import Cursors, Failure
 from contracts.errors import SharderError, Unreachable
 from contracts.queue import Message
 from contracts.settings import Settings
-from contracts.spec import Destination, Plugin, Source, Spec
+from contracts.spec import Destination, Fleet, Plugin, Source, Spec
 from contracts.specfile import LoadedSpec, SpecDocument, load
-from contracts.specfile.validate import fold
 from contracts.store import open_store, probe
 from sharder import check, gc, place, text
 from sharder.ask import Asking, ask
 from sharder.hide import Hider
 from sharder.place import Place
 from sharder.run import new_run_id
-from sharder.sources import masked
+from sharder.sources import masked, open_source
 from sharder.tested import Answer, code_of, code_of_failure
 from sharder.validating import alone
 from sharder.wishes import Wishes, now
-from worker.sources import registry
-from worker.sources.base import Context
 
 STAGE_PATIENCE_S = 2.0  # a write is tried up to five times that long
 
@@ -53,7 +50,7 @@ def test(
         say(f"warning: {warning}")
     found = place.settle(wishes.over(environment), loaded.spec.fleet)
     documents = {type_: [d for d in loaded.documents if isinstance(d.model, type_)] for type_ in (Source, Destination)}  # fmt: skip
-    rows = [_source(d) for d in documents[Source]]
+    rows = [_source(d, loaded.spec.fleet) for d in documents[Source]]
     stage = [_stage(found)]
     broker = [_broker(found)] if found.broker else []
     why = next((f"the {r.kind} {r.name} does not work" for r in (*stage, *broker) if r.code), "")
@@ -76,23 +73,18 @@ def _failed(document: SpecDocument, error: SharderError) -> Answer:
     return _row(document, code, str(error))
 
 
-def _source(document: SpecDocument) -> Answer:
+def _source(document: SpecDocument, fleet: Fleet) -> Answer:
     try:
-        check.refuse_foreign(alone(document))
         check.check(alone(document))
         with masked(document):
-            return _row(document, "", _asked(document))
+            return _row(document, "", _asked(document, fleet))
     except SharderError as error:
         return _failed(document, error)
 
 
-def _asked(document: SpecDocument) -> str:
-    spec = document.model
-    assert isinstance(spec, Source)
+def _asked(document: SpecDocument, fleet: Fleet) -> str:
     # Whoever tests a connection wants to know now: nothing waits between two tries.
-    context = Context(spec.name, now, lambda _s: None, lambda: False)
-    options = fold(registry.options(spec.plugin), spec.spec)
-    source = registry.open_source(spec.plugin, options, context)
+    source = open_source(document, fleet, sleep=lambda _s: None)
     try:
         if hasattr(source, "test"):
             return str(source.test())
@@ -149,7 +141,6 @@ def _destinations(
     good: list[SpecDocument] = []
     for document in documents:
         try:
-            check.refuse_foreign(alone(document))
             check.check(alone(document))
             (check.refuse_literals if settings.broker else check.refuse_unset)(alone(document))
             good.append(document)

@@ -41,7 +41,6 @@ def migrate(
         report.say(f"warning: {warning}")
     for warning in check.check(loaded):
         report.say(f"warning: {warning}")
-    check.refuse_foreign(loaded)
     found = place.settle(wishes.over(environment), loaded.spec.fleet)
     (check.refuse_literals if found.broker else check.refuse_unset)(loaded)
     with sources.opened(loaded, loaded.spec.sources) as opened:

@@ -25,8 +25,8 @@ from contracts.plan import (
     version_of,
 )
 from contracts.selection import matcher
+from contracts.spec import PluginSettings, SourceLimits, Spec
 from contracts.spec import Source as SourceSpec
-from contracts.spec import SourceLimits, Spec
 from contracts.specfile import LoadedSpec, nearest
 from contracts.table import with_cq_columns
 from sharder.clients import ClientFile
@@ -34,6 +34,7 @@ from sharder.deal import Part
 from sharder.group import Bundle, Draft, Histories, bundles
 from sharder.pack import Packed, count
 from sharder.select import Tree, narrow, select
+from worker.sources import registry
 from worker.sources.base import Clients, Source
 
 
@@ -240,6 +241,7 @@ def _numbered(found: Iterable[Bundle]) -> tuple[tuple[PlannedTable, ...], tuple[
 
 def _planned_source(loaded: LoadedSpec, source: SourceSpec, clients: int) -> PlannedSource:
     limits = loaded.spec.fleet.sources.get(source.name, SourceLimits())
+    program = registry.home(source) == "plugin"
     return PlannedSource(
         name=source.name,
         path=source.path,
@@ -253,6 +255,8 @@ def _planned_source(loaded: LoadedSpec, source: SourceSpec, clients: int) -> Pla
         version=source.version,
         tables=source.tables,
         otel=trace.url(source.otel_endpoint, insecure=source.otel_endpoint_insecure),
+        plugin=loaded.spec.fleet.plugins.get(source.name, PluginSettings()) if program else None,
+        state_table=source.backend_options.table_name if program and source.backend_options else "",
     )
 
 

@@ -26,7 +26,7 @@ from sharder.prepare import prepare
 from sharder.report import Report
 from sharder.retry import plan_retry
 from sharder.wishes import Wishes, now
-from worker.sources.base import Source
+from worker.sources.base import Source, notes_of
 
 
 @contextmanager
@@ -46,6 +46,8 @@ def first(
             opened = stack.enter_context(sources.opened(loaded, chosen, stay=not wishes.detach))
             planned = _planned(loaded, wishes, run, opened, here.stage, cursors)
             for s in chosen:
+                for note in notes_of(opened[s.name]):
+                    report.say(note)
                 written = loaded.document("source", s.name)
                 for warning in select.surprises(s, opened[s.name].tables(), written):
                     report.say(f"warning: {warning}")

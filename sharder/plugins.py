@@ -10,7 +10,6 @@ from contracts.spec import Plugin, Source
 from contracts.specfile import SpecDocument, load
 from sharder import check, text
 from sharder.preview import Shown
-from sharder.validating import alone
 from sharder.wishes import now
 from worker.sources import registry
 
@@ -33,7 +32,6 @@ def installed(paths: Sequence[str], environment: Mapping[str, str]) -> tuple[Sho
 def _state(document: SpecDocument) -> tuple[bool, str]:
     """Whether a document's plugin can be used here, and a phrase about it."""
     try:
-        check.refuse_foreign(alone(document))
         check.options_model(document)
     except InputError as error:
         return False, " ".join(error.message.split()) + "; " + error.hint.split("\n", maxsplit=1)[0]

@@ -27,7 +27,6 @@ def plan(paths: Sequence[str], wishes: Wishes, environment: Mapping[str, str]) -
     """What `submit` of this spec would do."""
     loaded = load(paths, environment, now())
     moot = check.check(loaded)
-    check.refuse_foreign(loaded)
     found = place.settle(wishes.over(environment), loaded.spec.fleet)
     stage = place.open_stage(found)
     planned = planning.preview(loaded, wishes, stage)

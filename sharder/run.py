@@ -64,7 +64,6 @@ def submit(
         report.say(f"warning: {warning}")
     for warning in check.check(loaded):
         report.say(f"warning: {warning}")
-    check.refuse_foreign(loaded)
     # A misspelt --source is told before anything else.
     chosen = chosen_sources(loaded.spec, wishes.sources)
     fleet = loaded.spec.fleet

@@ -82,7 +82,6 @@ def _of_plugin(name: str) -> Found:
 def _of_spec(path: str, wish: Wish, environment: Mapping[str, str]) -> Iterator[Found]:
     loaded = load([path], environment, now(), relaxed=True)
     check.check(loaded)
-    check.refuse_foreign(loaded)
     if not loaded.spec.sources:
         raise InputError("the spec has no source", "add a document with `kind: source`", path)
     with sources.opened(loaded, loaded.spec.sources) as opened:

@@ -10,17 +10,15 @@ from dataclasses import dataclass
 
 from contracts.errors import InputError
 from contracts.settings import Settings
-from contracts.spec import Source, Spec
+from contracts.spec import Fleet, Source, Spec
 from contracts.specfile import LoadedSpec, SpecDocument, load
 from contracts.specfile.document import read_document
 from contracts.specfile.split import files, read_text, sections
-from contracts.specfile.validate import fold
 from sharder import check, place
 from sharder.select import select
-from sharder.sources import masked
+from sharder.sources import open_source
 from sharder.wishes import Wishes, now
 from worker.sources import registry
-from worker.sources.base import Context
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,6 @@ def validate(paths: Sequence[str], wishes: Wishes, environment: Mapping[str, str
     warnings = list(loaded.warnings)
     for document in loaded.documents:
         errors += [*_of(document, warnings), *_secrets(document, settings)]
-        try:
-            check.refuse_foreign(alone(document))
-        except InputError as error:
-            warnings.append(str(error).splitlines()[0])
     notes = [n for d in loaded.documents for n in _notes(d, settings)]
     if not errors:
         errors += [e for d in loaded.documents for e in _tables(d)]
@@ -95,11 +89,8 @@ def _tables(document: SpecDocument) -> Iterator[InputError]:
     spec = document.model
     if not isinstance(spec, Source) or check.foreign(document) or not _static(spec):
         return
-    context = Context(spec.name, now, lambda _s: None, lambda: False)
     try:
-        with masked(document):
-            options = fold(registry.options(spec.plugin), spec.spec)
-            source = registry.open_source(spec.plugin, options, context)
+        source = open_source(document, Fleet())
         try:
             select(spec, source.tables(), document)
         finally:
@@ -120,5 +111,10 @@ def _notes(document: SpecDocument, settings: Settings) -> Iterator[str]:
         who = "the loader must have it" if settings.broker else "export it before you submit"
         yield f"{place_}: the variable {name} is not set here; {who}"
     spec = document.model
-    if isinstance(spec, Source) and not check.foreign(document) and not _static(spec):
+    if isinstance(spec, Source) and check.foreign(document):
+        yield (
+            f"{where}: {document.what} is a program of its own: its options and tables are checked "
+            "when it runs; see: sharder plan"
+        )
+    elif isinstance(spec, Source) and not _static(spec):
         yield f"{where}: the tables of {document.what} are known once it is connected; see: sharder plan"

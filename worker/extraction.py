@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from contracts.commit import Attempt, Cell, Commit, Part
-from contracts.errors import Reason, SchemaChanged, SharderError
+from contracts.errors import Permanent, Reason, SchemaChanged, SharderError
 from contracts.guard import Guard
 from contracts.observe.log import event
 from contracts.plan import PlannedSource
+from contracts.spec import PluginSettings
+from contracts.spec import Source as SourceSpec
 from contracts.specfile import expand_document, validate
-from contracts.specfile.validate import fold
 from contracts.stage import Stage
 from contracts.veil import VEIL
 from worker.cells import MESSAGE_CHARS, Cells
@@ -94,6 +95,7 @@ class Extraction:
         parts = self._writer.close()
         return Commit(
             run=self._job.plan.run,
+            memory_bytes=self._around.guard.memory_bytes,
             shard=self._job.shard.id,
             attempt=self._attempt.attempt,
             worker=self._attempt.worker,
@@ -181,6 +183,12 @@ class Extraction:
             sleep=self._around.sleep,
             cancelled=opened.is_cancelled,
             deterministic_cq_id=getattr(document.model, "deterministic_cq_id", False),
+            environment=self._around.environment,
+            masked=opened.masked,
+            settings=planned.plugin or PluginSettings(),
+            state_table=planned.state_table,
+            run=self._job.plan.run,
+            memory_bytes=self._around.guard.memory_bytes,
             rate_per_s=planned.rate_per_s,
             max_clients_in_flight=planned.max_clients_in_flight,
             pace=Paced(
@@ -191,11 +199,13 @@ class Extraction:
             ),
             flight=self._flight(planned),
         )
-        plugin = planned.path.rsplit("/", 1)[-1]
-        options, spec = registry.options(plugin), getattr(document.model, "spec", {})
-        validate(options, spec, document, ("spec", "spec"))
+        source = document.model
+        if not isinstance(source, SourceSpec):
+            raise Permanent(f"{self._job.spec_key} is not the document of a source")
+        if options := registry.options_of(source):
+            validate(options, source.spec, document, ("spec", "spec"))
         try:
-            opened.source = registry.open_source(plugin, fold(options, spec), context)
+            opened.source = registry.open_document(source, context)
         except SharderError as error:
             raise type(error)(opened.masked(error.message), opened.masked(error.hint)) from error
         return opened

@@ -80,7 +80,7 @@ WRONG_SPECS = {
         ["spec.yml:5", "no table 'hackernews_itms'", "did you mean 'hackernews_items'?", "sharder tables"],
     ),
     "unknown source plugin": (
-        edited("cloudquery/hackernews", "cloudquery/hackernew"),
+        edited("cloudquery/hackernews", "sharder/hackernew"),
         ["spec.yml:4", "no source plugin 'hackernew'", "did you mean 'hackernews'?"],
     ),
     "unknown destination plugin": (

@@ -116,11 +116,11 @@ def test_a_secret_that_a_fleet_would_refuse_is_found_with_a_broker_only(run: Run
     assert "secretword" not in err
 
 
-def test_a_plugin_that_is_not_ours_is_a_warning(run: Run) -> None:
+def test_the_options_of_a_program_are_left_to_it(run: Run) -> None:
     foreign = {"kind": "source", "spec": {"name": "x", "path": "acme/x", "version": "v1.0.0", "tables": ["*"], "destinations": ["w"]}}  # fmt: skip
     code, out, err = check(run, spec(foreign, duckdb()))
     assert (code, out) == (0, "valid\n")
-    assert "cannot be run" in err
+    assert "is a program of its own" in err
 
 
 def test_no_file_is_an_error_like_any_other(run: Run) -> None:

@@ -58,7 +58,7 @@ def read_case(name: str) -> Case:
         elif word == "args":
             case.args = shlex.split(rest)
         else:
-            assert word in {"whole", "check", "run", "select"}, line
+            assert word in {"whole", "check", "select"}, line
             case.flags.add(word)
     case.ok, case.expected = result == "ok", expected.rstrip("\n")
     return case
@@ -72,8 +72,6 @@ def outcome(case: Case) -> tuple[dict, list[str]]:
     values["documents"] = [f"{d.kind} {d.name} {d.file}:{d.line}" for d in loaded.documents]
     if "check" in case.flags:
         warnings += check.check(loaded)
-    if "run" in case.flags:
-        check.refuse_foreign(loaded)
     if "select" in case.flags:
         for source in loaded.spec.sources:
             tables, document = tables_of(source), loaded.document("source", source.name)

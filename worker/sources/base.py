@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from contracts.commit import Outcome
 from contracts.errors import Reason
+from contracts.spec import PluginSettings
 from contracts.table import Table
 
 
@@ -160,6 +161,13 @@ class Context:
     stays: bool = (
         True  # False: closed before the slices that it cuts are read; they may not need it
     )
+    # What a program of its own is given.
+    environment: Mapping[str, str] = field(default_factory=dict)
+    masked: Callable[[str], str] = str  # takes the document's secrets out of what the program says
+    settings: PluginSettings = field(default_factory=PluginSettings)
+    state_table: str = ""  # of `backend_options`; empty: the source keeps no state
+    run: str = ""
+    memory_bytes: int = 0  # that this process and what it starts may have; 0: no limit
 
 
 class Source(Protocol):
@@ -222,6 +230,17 @@ class Documented(Protocol):
 
 def facts_of(source: Source, table: Table) -> Facts:
     return cast("Documented", source).facts(table) if hasattr(source, "facts") else Facts()
+
+
+class Noted(Protocol):
+    """A source that knows of surprises before it is read."""
+
+    def notes(self) -> Iterator[str]:
+        """A sentence each, for whoever plans a run."""
+
+
+def notes_of(source: Source) -> Iterator[str]:
+    return cast("Noted", source).notes() if hasattr(source, "notes") else iter(())
 
 
 class Sizer(Protocol):

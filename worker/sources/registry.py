@@ -1,5 +1,7 @@
 """Which sources there are: name → module, model of the options, and the extra that brings its library.
 
+A document names one that is built in, somebody's own Python code, or a program that is a plugin.
+
 Nothing is imported before it is asked for; a source's options can be read without its library.
 A name with a colon is `module:factory`, a source of somebody else's.
 """
@@ -9,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
 from contracts.errors import InputError, missing_extra
+from contracts.spec import Source as SourceSpec
 from contracts.specfile import nearest
+from contracts.specfile.validate import fold
 from worker.sources import python
 
 if TYPE_CHECKING:
@@ -98,3 +102,40 @@ def open_source(plugin: str, spec: Mapping[str, Any], context: Context) -> Sourc
             raise
         raise missing_extra(package, found.needs[package], f"the source '{plugin}'") from error
     return source
+
+
+Home = Literal["built in", "python", "plugin"]
+
+
+def home(document: SourceSpec) -> Home:
+    """Where the code of a source is. What CloudQuery publishes and we have built in is ours."""
+    if document.registry == "python":
+        return "python"
+    if document.registry in {"local", "grpc", "docker"}:
+        return "plugin"
+    known = ENTRIES.get(document.plugin)
+    if document.team in {"", "sharder"} or (known and document.team in {"cloudquery", known.team}):
+        return "built in"
+    return "plugin"
+
+
+def options_of(document: SourceSpec) -> type[BaseModel] | None:
+    """The model of the nested spec of a document; None if it is known to the program alone.
+
+    Raises InputError for a source that is not there.
+    """
+    return None if home(document) == "plugin" else options(_name(document))
+
+
+def open_document(document: SourceSpec, context: Context) -> Source:
+    """The source of a document, ready to be asked. Raises what `open_source` raises."""
+    if home(document) == "plugin":
+        from worker.sources import plugin
+
+        return plugin.open(document, context)
+    name = _name(document)
+    return open_source(name, fold(options(name), document.spec), context)
+
+
+def _name(document: SourceSpec) -> str:
+    return document.path if home(document) == "python" else document.plugin
