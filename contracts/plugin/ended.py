@@ -24,12 +24,6 @@ class NotStarted(Permanent):
     """The program ended before it answered: its arguments, a library, the platform."""
 
 
-class Silent(Transient):
-    """The program neither answered nor said anything for too long."""
-
-    reason = "timeout"
-
-
 def post_mortem(
     what: str, end: End, last_lines: str, *, answered: bool = True, limit: int = 0, kills: int = 0
 ) -> SharderError:

@@ -145,8 +145,9 @@ def _started(pid: int) -> int:
 
 
 def _space() -> str:
-    """Which numbers of processes are meant."""
+    """Which numbers of processes are meant: of this start of this machine, and of this container."""
     try:
-        return str(Path("/proc/self/ns/pid").readlink())
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""

@@ -179,9 +179,3 @@ class Kept:
         with self._lock:
             self._end = self._end or End(-signal.SIGKILL, "stopped")
             self._channel.close()
-
-    def kill(self) -> None:
-        """Without grace: for a program that does not answer any more."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._plugin:
-                os.killpg(self._plugin, signal.SIGKILL)

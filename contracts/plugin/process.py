@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,6 @@ from contracts.plugin.tally import Tally
 
 _LAST_WORDS_S = 2.0  # for what a dead program has said, to be read
 _LOOK_S = 0.05
-_ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}|unix:.+")
 
 
 class Program:
@@ -33,7 +31,6 @@ class Program:
         self.target = target  # of gRPC
         self.host_alias = host_alias  # how the program names this machine
         self.log = Tally()
-        self._given_up: SharderError | None = None
 
     @property
     def pid(self) -> int:
@@ -45,11 +42,7 @@ class Program:
 
         A program that somebody else runs is not known to end.
         """
-        return self._given_up
-
-    def give_up(self, why: SharderError) -> None:
-        """End it without grace; from here on `death()` is `why`."""
-        self._given_up = self._given_up or why
+        return None
 
     def catch_up(self, timeout_s: float = _LAST_WORDS_S) -> None:
         """Have `log` know everything that the program has said so far: after the end of a stream, for example."""
@@ -90,9 +83,7 @@ class Process(Program):
     def death(self, within_s: float = 0.0) -> SharderError | None:
         end = self._kept.end(within_s)
         if end is None:
-            return self._given_up
-        if self._given_up:
-            return self._given_up
+            return None
         self._drain.join(_LAST_WORDS_S)
         return post_mortem(
             self.what,
@@ -102,10 +93,6 @@ class Process(Program):
             limit=self._limit,
             kills=max(0, memory.oom_kills() - self._kills),
         )
-
-    def give_up(self, why: SharderError) -> None:
-        super().give_up(why)
-        self._kept.kill()
 
     def catch_up(self, timeout_s: float = _LAST_WORDS_S) -> None:
         self._drain.catch_up(timeout_s)

@@ -175,7 +175,7 @@ def completion(shell: str) -> int:
     return 0
 
 
-@click.group(short_help="Plugins: nothing has to be installed.")
+@click.group(short_help="Plugins: those of Sharder need no installation.")
 def plugin() -> None:
     """About the plugins of a spec. Those of Sharder are part of the program.
 
@@ -189,7 +189,8 @@ def plugin() -> None:
 def install(spec: tuple[str, ...], as_json: bool) -> int:
     """Go through the plugins of SPEC: the native ones need no installation, some need a Python package.
 
-    Exit code 2 if a plugin is none of Sharder's, or a package is missing.
+    Programs of others are looked for on this machine; those of the Hub and of GitHub are fetched into
+    the cache. Exit code 2 if one cannot be used here.
 
     Example: sharder plugin install spec.yml
     """

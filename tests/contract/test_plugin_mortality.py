@@ -21,9 +21,8 @@ import pytest
 from contracts.errors import InputError, Permanent, SharderError, Transient
 from contracts.memory import resident_bytes
 from contracts.plugin import home
-from contracts.plugin.ended import Died, NotStarted, Silent
+from contracts.plugin.ended import Died, NotStarted
 from contracts.plugin.kept import End, Job, Kept
-from contracts.plugin.limits import Patience
 from contracts.plugin.listening import answers
 from contracts.plugin.plugin import Plugin, Surroundings
 from contracts.plugin.profiles import Socket, arguments
@@ -224,20 +223,6 @@ class TestTheStart:
             assert not list(temporary.iterdir())
         with pytest.raises(InputError, match="host:port"):
             running(Plugin("source", "p", "localhost", "grpc"), Surroundings({})).__enter__()
-
-
-class TestSilence:
-    def test_a_program_that_says_nothing_for_too_long_is_ended(self):
-        with started() as running_:
-            connection = socket.socket(socket.AF_UNIX)
-
-            def messages() -> Iterator[int]:
-                assert running_.death(20)
-                yield 1
-
-            with connection, Patience(running_, 0.1, what="source 'p'") as patience:
-                assert list(patience.over(messages())) == [1]
-            assert isinstance(running_.death(), Silent)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import orjson
 import pytest
 
 from sharder.cli import COMPLETE, sharder
@@ -120,13 +119,3 @@ def test_plugins_of_sharder_need_no_installation(run: Run) -> None:
     code, out, _ = run("plugin", "install", "spec.yml")
     assert code == 0
     assert out.count("nothing to install") == 2
-
-
-def test_plugins_of_others_cannot_be_installed(run: Run) -> None:
-    foreign = source("x", {}, plugin="hackernews", registry="docker")
-    Path("spec.yml").write_text(spec(foreign, duckdb()))
-    code, out, _ = run("plugin", "install", "spec.yml", "--json")
-    first, second = map(orjson.loads, out.splitlines())
-    assert code == 2
-    assert (first["usable"], second["usable"]) == (False, True)
-    assert "cannot be run" in first["note"]
