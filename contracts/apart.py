@@ -19,10 +19,10 @@ ROWS_PER_CALL = 50
 
 def of_table(shard: Shard, commit: Commit, table: PlannedTable) -> tuple[Shard, Commit]:
     """The share of one table: its cells and its parts."""
-    if not shard.tables:
+    if shard.tables == 1:
         return shard, commit
     mine = {t.name for t in table.tree}
-    return replace(shard, table=table.name, tables=()), commit.model_copy(
+    return replace(shard, table=table.name, tables=1), commit.model_copy(
         update={
             "cells": tuple(c for c in commit.cells if c.table in mine),
             "parts": tuple(p for p in commit.parts if p.table in mine),
@@ -35,7 +35,7 @@ def apart(shard: Shard, commit: Commit, plan: Plan) -> list[tuple[Shard, Commit]
 
     Cells and parts of no table of the shard stay with its first one.
     """
-    if not shard.tables:
+    if shard.tables == 1:
         return [(shard, commit)]
     tables = plan.tables_of(shard)
     top_of = {t.name: n for n, table in enumerate(tables) for t in table.tree}
@@ -50,7 +50,7 @@ def apart(shard: Shard, commit: Commit, plan: Plan) -> list[tuple[Shard, Commit]
     seconds = (commit.ended - commit.started).total_seconds()
     return [
         (
-            replace(shard, table=table.name, tables=(), cost_s=shard.cost_s * expected[n]),
+            replace(shard, table=table.name, tables=1, cost_s=shard.cost_s * expected[n]),
             commit.model_copy(
                 update={
                     "cells": tuple(cells[n]),

@@ -38,7 +38,8 @@ class Slice:
 class Shard:
     """The work of one task: one top-level table with its descendants, or a group of them, over many clients.
 
-    `tables` names all top-level tables of a group, `table` first; it is empty where there is but one.
+    `tables` counts the top-level tables of a group, whose names are in the index (`Plan.tables_of`); `table` is
+    the first of them.
     """
 
     id: str
@@ -47,12 +48,7 @@ class Shard:
     clients: tuple[Range, ...]
     cost_s: float = 0.0
     slice: Slice | None = None
-    tables: tuple[str, ...] = ()
-
-    @property
-    def tops(self) -> tuple[str, ...]:
-        """Its top-level tables."""
-        return self.tables or (self.table,)
+    tables: int = 1
 
     @property
     def cells(self) -> int:
@@ -66,7 +62,7 @@ class Shard:
             "clients": self.clients,
             "cost_s": round(self.cost_s, 3),
         }
-        if self.tables:
+        if self.tables > 1:
             document["tables"] = self.tables
         if self.slice:
             document["slice"] = {
@@ -87,11 +83,11 @@ class Shard:
                 raise ValueError("its slice is none")
             ranges = tuple((a, b) for a, b in d["clients"])
             _check_ranges(ranges)
-            names, tables = (d["id"], d["source"], d["table"]), tuple(d.get("tables", ()))
-            if not all(isinstance(name, str) for name in (*names, *tables)):
+            names, tables = (d["id"], d["source"], d["table"]), d.get("tables", 1)
+            if not all(isinstance(name, str) for name in names):
                 raise ValueError("its names are no texts")
-            if tables and (tables[0] != d["table"] or len(set(tables)) < len(tables)):
-                raise ValueError("its tables are no group")
+            if not (_is_count(tables) and tables):
+                raise ValueError("its tables are no number")
             layout.parse_shard_id(d["id"])
             return cls(*names, ranges, float(d.get("cost_s", 0.0)), slice_, tables)
         except (orjson.JSONDecodeError, InputError, KeyError, TypeError, ValueError) as error:
@@ -300,8 +296,20 @@ class Plan(Document):
         return table.full_refresh or table.source in self.full_refresh
 
     def tables_of(self, shard: Shard) -> tuple[PlannedTable, ...]:
-        """The top-level tables of a shard, in the order in which they are read."""
-        return tuple(self.table(shard.source, name) for name in shard.tops)
+        """The top-level tables of a shard, in the order in which they are read.
+
+        Raises Permanent if the plan has no such table, or group of so many.
+        """
+        first = self.table(shard.source, shard.table)
+        if shard.tables == 1:
+            return (first,)
+        found = tuple(t for t in self.tables if t.first == first.first and t.shards)
+        if len(found) != shard.tables:
+            raise Permanent(
+                f"shard {shard.id} of run {self.run} has {shard.tables} tables, "
+                f"but the plan gives its number to {len(found)}"
+            )
+        return found
 
     def table(self, source: str, name: str) -> PlannedTable:
         for t in self.tables:

@@ -208,8 +208,10 @@ def _slow(stage: Stage, plan: Plan, shard_id: str, seconds: float, worker: str) 
     first, last = shard.clients[0][0], shard.clients[-1][1] - 1
     ends = ((first, first + 1), (last, last + 1)) if last > first else ((first, first + 1),)
     clients = tuple(stage.clients(plan.run, shard.source, ends))
-    took_s, tables = round(seconds, 3), len(shard.tops)
-    return Slow(shard_id, shard.source, shard.table, clients, shard.cells, took_s, worker, tables)
+    took_s = round(seconds, 3)
+    return Slow(
+        shard_id, shard.source, shard.table, clients, shard.cells, took_s, worker, shard.tables
+    )
 
 
 def lines(found: Detail) -> list[str]:

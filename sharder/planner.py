@@ -73,7 +73,6 @@ class Planned:
         """All shards, by number."""
         for tables, packed in zip(groups(self.plan.tables), self.packed, strict=True):
             first = tables[0]
-            names = tuple(t.name for t in tables) if len(tables) > 1 else ()
             for number, piece in enumerate(packed, start=first.first):
                 yield Shard(
                     layout.shard_id(self.plan.round, number),
@@ -82,7 +81,7 @@ class Planned:
                     piece.clients,
                     round(piece.cost_s, 3),
                     piece.slice,
-                    names,
+                    len(tables),
                 )
 
 

@@ -39,7 +39,7 @@ class Job:
     def names(self) -> Mapping[str, str]:
         """Fields of every log line about this shard."""
         shard = self.shard
-        more = {"tables": str(len(shard.tables))} if shard.tables else {}
+        more = {"tables": str(shard.tables)} if shard.tables > 1 else {}
         return {
             "run": self.plan.run,
             "shard": shard.id,

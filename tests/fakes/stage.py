@@ -186,14 +186,19 @@ class StageRun:
                 self.stage.create_commit(self._commit(planned_shard, content))
         self.stage.write_plan(plan, planned)
 
-    def message(self, number: int = 1) -> Message:
+    def message(self, number: int = 1, table: str = "") -> Message:
+        name = table or self.top.name
         return Message(
-            "load", self.run, destination="w", source=self.source, table=self.top.name, round=number
+            "load", self.run, destination="w", source=self.source, table=name, round=number
         )
 
     def load(self, number: int = 1) -> Receipt:
+        return self.load_of("", number)
+
+    def load_of(self, table: str, number: int = 1) -> Receipt:
+        """`table`: a top-level table; empty: the first."""
         receipt = load(
-            self.message(number),
+            self.message(number, table),
             stage=self.stage,
             heart=self.heart,
             environment=self.environment,

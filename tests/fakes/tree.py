@@ -37,10 +37,13 @@ class Options(BaseModel):
     gate: str = ""
     delay_s: float = 0.0  # of each client
     poison: str = ""  # whoever reads this client dies
+    together: bool = False  # its trees may share shards
+    failing: str = ""  # the leaves of this root are denied
 
 
 def open(spec: Mapping[str, Any], context: Context) -> TreeSource:  # noqa: A001 the registry's name
-    return TreeSource(Options.model_validate(dict(spec)), context)
+    options = Options.model_validate(dict(spec))
+    return (Together if options.together else TreeSource)(options, context)
 
 
 class TreeSource:
@@ -77,12 +80,16 @@ class TreeSource:
         for client in work.clients:
             if client == self._options.poison:
                 os.kill(os.getpid(), signal.SIGKILL)
-            roots, leaves = self._rows(work.top.name, client)
-            yield roots
-            self._wait(work.top.name)
-            yield leaves
-            for table in sorted(work.selected):
-                yield CellDone(table, client)
+            for top, *children in work.trees:
+                roots, leaves = self._rows(top.name, client)
+                yield roots
+                self._wait(top.name)
+                yield leaves
+                for table in (top, *children):
+                    if table.name == f"{self._options.failing}_leaves":
+                        yield CellDone(table.name, client, "failed", "denied", "no leaves")
+                    elif table.name in work.selected:
+                        yield CellDone(table.name, client)
 
     def _rows(self, table: str, client: str) -> tuple[Rows, Rows]:
         import pyarrow as pa
@@ -130,3 +137,8 @@ class TreeSource:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+class Together(TreeSource):
+    def groups(self, trees: Sequence[tuple[Table, ...]]) -> Sequence[Sequence[str]]:
+        return [[tree[0].name for tree in trees]]

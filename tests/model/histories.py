@@ -34,7 +34,7 @@ class Counted(CommitProtocol):
             return
         COUNTED["killed"] += sum(actor.dead for actor in self.model.everybody())
         super().teardown()
-        held = self.model.oracle.holdings.values()
+        held = [one for o in self.model.oracles.values() for one in o.holdings.values()]
         COUNTED["histories"] += 1
         COUNTED["processes"] += len(self.model.everybody())
         COUNTED["runs"] += len(self.model.runs)

@@ -30,9 +30,10 @@ class CommitProtocol(RuleBasedStateMachine):
         mode=st.sampled_from(["append", "overwrite", "overwrite-delete-stale", "incremental"]),
         destinations=st.sampled_from([("w",), ("w",), ("v", "w")]),
         deadline=st.sampled_from([0.0, 0.0, 0.0, 300.0]),
+        tables=st.sampled_from([("p",), ("p", "q")]),
     )
-    def begin(self, mode, destinations, deadline):
-        self.model = Protocol(mode, destinations)
+    def begin(self, mode, destinations, deadline, tables):
+        self.model = Protocol(mode, destinations, tables)
         self.p.submit(deadline)
         self.p.watch("run-1", 1).advance()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from contracts import layout
 from contracts.commit import Commit
-from contracts.plan import Plan
+from contracts.plan import Plan, PlannedTable
 from contracts.stage import Stage
 
 Row = tuple[str, int, str, str]  # client, key, the attempt's mark, run
@@ -47,9 +47,14 @@ class Holding:
 
 
 class Oracle:
-    def __init__(self, stage: Stage, given: Mapping[str, Given], mode: str) -> None:
-        """`given`: attempt → what its source gave it."""
+    """Of one table."""
+
+    def __init__(
+        self, stage: Stage, given: Mapping[str, Mapping[str, Given]], mode: str, table: str
+    ) -> None:
+        """`given`: attempt → table → what its source gave it."""
         self._stage, self._given, self._mode = stage, given, mode
+        self._table = table
         self.holdings: dict[str, Holding] = {}
 
     def holding(self, destination: str) -> Holding:
@@ -59,6 +64,7 @@ class Oracle:
         """A load was published just now."""
         held = self.holding(destination)
         plans = [self._stage.plan(run, n) for n in self._stage.rounds(run) if n <= round_]
+        plans = [p for p in plans if self.planned(p)]
         done = held.done.setdefault(run, set())
         pending = {p.round for p in plans} - done
         assert round_ in pending, f"round {round_} of {run} was published twice"
@@ -78,28 +84,33 @@ class Oracle:
                 chosen = next((n for n in reversed(fresh) if n in good), fresh[-1])
                 self._take(held, run, client, ends[chosen][client])
         if self._mode == "overwrite-delete-stale":
-            whole = any(p.round in pending and p.tables[0].authoritative for p in plans)
+            whole = any(p.round in pending and self.planned(p)[0].authoritative for p in plans)
             gone = {c for n in pending for c, e in ends[n].items() if e.outcome == "ok"}
             self._delete_stale(held, run, gone, bad, whole=whole)
         done |= pending
         held.newest = at
         held.publishes += 1
 
+    def planned(self, plan: Plan) -> list[PlannedTable]:
+        return [t for t in plan.tables if t.name == self._table]
+
     def ends(self, plan: Plan) -> Iterator[tuple[str, End]]:
         """Client → end, of every planned cell; each shard has a commit."""
         for shard in self._stage.shards(plan.run, plan.round, 0, plan.shards):
+            if self._table not in [t.name for t in plan.tables_of(shard)]:
+                continue
             data = self._stage.store.get(layout.commit(plan.run, shard.id))
             commit = Commit.from_bytes(data)
-            ends = {c.client: c.outcome for c in commit.cells}
+            ends = {c.client: c.outcome for c in commit.cells if c.table == self._table}
             for client in self._stage.clients(plan.run, shard.source, shard.clients):
                 yield client, End("failed" if commit.verdict else ends[client], commit.attempt)
 
     def _keeps(self, end: End, client: str) -> bool:
         given = self._given.get(end.attempt)
-        return bool(given and client in given.rows)
+        return bool(given and client in given[self._table].rows)
 
     def _take(self, held: Holding, run: str, client: str, end: End) -> None:
-        given = self._given[end.attempt]
+        given = self._given[end.attempt][self._table]
         fresh = [(client, key, mark, run) for key, mark in given.rows.get(client, [])]
         if self._mode.startswith("overwrite"):
             keys = {row[1] for row in fresh}
@@ -117,14 +128,14 @@ class Oracle:
         ]
 
 
-def rows_of(connection: Any, run_of: Mapping[datetime, str]) -> list[Row]:
+def rows_of(connection: Any, run_of: Mapping[datetime, str], table: str) -> list[Row]:
     """What is in the table of a DuckDB connection; nothing if there is no table."""
     found = connection.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'main' AND table_name = 'p'"
+        "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'main' AND table_name = ?", [table]
     ).fetchall()
     if not found:
         return []
-    rows = connection.execute("SELECT _cq_client_id, k, v, _cq_sync_time FROM p").fetchall()
+    rows = connection.execute(f"SELECT _cq_client_id, k, v, _cq_sync_time FROM {table}").fetchall()
     return sorted((client, key, mark, run_of[at]) for client, key, mark, at in rows)
 
 

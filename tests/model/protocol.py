@@ -16,7 +16,14 @@ from contracts import layout
 from contracts.commit import Commit
 from contracts.cursors import Cursors
 from contracts.errors import Transient
-from contracts.plan import Plan, PlannedDestination, PlannedSource, PlannedTable, Shard
+from contracts.plan import (
+    Plan,
+    PlannedDestination,
+    PlannedSource,
+    PlannedTable,
+    Shard,
+    version_of,
+)
 from contracts.queue import Message
 from contracts.receipt import Receipt
 from contracts.stage import Stage
@@ -55,12 +62,16 @@ class Quiet:
 class Protocol:
     """A source, its destinations, and every process that ever worked on its runs."""
 
-    def __init__(self, mode: Mode, destinations: Sequence[str]) -> None:
-        self.mode, self.destinations = mode, tuple(destinations)
+    def __init__(
+        self, mode: Mode, destinations: Sequence[str], tables: Sequence[str] = ("p",)
+    ) -> None:
+        """`tables`: several share all shards."""
+        self.mode, self.destinations, self.names = mode, tuple(destinations), tuple(tables)
         self.world = World()
         self.stage = Stage(ActorStore(self.world))
-        self.given: dict[str, Given] = {}
-        self.oracle = Oracle(self.stage, self.given, "append" if mode == "incremental" else mode)
+        self.given: dict[str, Mapping[str, Given]] = {}
+        as_loaded = "append" if mode == "incremental" else mode
+        self.oracles = {t: Oracle(self.stage, self.given, as_loaded, t) for t in self.names}
         self.runs: list[str] = []
         self.workers: list[Actor] = []
         self.loaders: list[Actor] = []
@@ -76,18 +87,20 @@ class Protocol:
         """A new run, planned; nobody watches it yet."""
         run = f"run-{len(self.runs) + 1}"
         sync_time = BEGINNING + timedelta(days=len(self.runs))
-        table = with_cq_columns(self._table)
         holder = self.destinations[-1] if self.mode == "incremental" else ""
         for n, document in enumerate(self._documents(holder)):
             self.stage.store.put(layout.spec(run, n), json.dumps(document).encode())
         self.stage.write_clients(run, SOURCE, CLIENTS)
         cells = len(CLIENTS)
-        planned = PlannedTable(
-            source=SOURCE, name=table.name, tree=(table,), selected=(table.name,), first=0,
-            shards=len(SHARDS), cells=cells, clients=((0, cells),), authoritative=True,
-        )  # fmt: skip
+        tables = [
+            PlannedTable(
+                source=SOURCE, name=table.name, tree=(with_cq_columns(table),), selected=(table.name,),
+                first=0, shards=len(SHARDS), cells=cells, clients=((0, cells),), authoritative=True,
+            )
+            for table in self._tables
+        ]  # fmt: skip
         plan = Plan(
-            run=run, round=1, created=self.world.now(), sync_time=sync_time, deadline_s=deadline_s,
+            version=version_of(tables), run=run, round=1, created=self.world.now(), sync_time=sync_time, deadline_s=deadline_s,
             sources=(PlannedSource(
                 name=SOURCE, path="cloudquery/test", spec=0, destinations=self.destinations,
                 clients=cells,
@@ -99,18 +112,21 @@ class Protocol:
                 )
                 for n, d in enumerate(self.destinations, 1)
             ),
-            tables=(planned,), shards=len(SHARDS), cells=cells,
+            tables=tuple(tables), shards=len(SHARDS), cells=cells * len(tables),
         )  # fmt: skip
         self._prepare(run, holder)
-        shards = [Shard(layout.shard_id(1, n), SOURCE, table.name, r) for n, r in enumerate(SHARDS)]
+        shards = [
+            Shard(layout.shard_id(1, n), SOURCE, self.names[0], r, tables=len(self.names))
+            for n, r in enumerate(SHARDS)
+        ]
         self.stage.write_plan(plan, shards)
         self.runs.append(run)
         self._run_of[sync_time.replace(tzinfo=None)] = run
 
     @property
-    def _table(self) -> Table:
+    def _tables(self) -> tuple[Table, ...]:
         incremental = self.mode == "incremental"
-        return Table("p", PARENT.columns, incremental=True) if incremental else PARENT
+        return tuple(Table(n, PARENT.columns, incremental=incremental) for n in self.names)
 
     def _documents(self, holder: str) -> Iterator[Mapping[str, Any]]:
         body: dict[str, Any] = {
@@ -191,20 +207,22 @@ class Protocol:
 
     def _extract(self, actor: Actor, message: Message, ends: Mapping[str, Ending]) -> None:
         self._marks += 1
-        script = _Script(f"m{self._marks}", ends, incremental=self.mode == "incremental")
+        script = _Script(
+            f"m{self._marks}", ends, self.names, incremental=self.mode == "incremental"
+        )
         stage = _Listening(ActorStore(self.world, actor), self.given, script.given)
         try:
             extract(
                 message, stage=stage, heart=ActorHeart(self.world, actor), environment={},
                 now=self.world.now, sleep=lambda _: None,
-                opened=Handing(Scripted(script, (self._table,))),
+                opened=Handing(Scripted(script, self._tables)),
             )  # fmt: skip
         except Transient:
             return  # as its handler does: the watcher will send the shard again
 
     def _load(self, actor: Actor, message: Message) -> None:
         def told(publication: Any) -> None:
-            self.oracle.published(message.destination, message.run, message.round)
+            self.oracles[message.table].published(message.destination, message.run, message.round)
 
         warehouses = Warehouses(
             lambda found: ActorWarehouse(self.world, found.destination.name, actor, told)
@@ -224,12 +242,17 @@ class Protocol:
     def check(self) -> None:
         self._check_documents()
         for destination in sorted(self.world.touched):
-            held = self.oracle.holding(destination)
+            cursors: dict[str, str] = {}
             with self.world.database(destination) as connection:
-                found, wanted = rows_of(connection, self._run_of), sorted(held.rows)
-                assert found == wanted, f"{destination} holds {found}, not {wanted}"
-                assert cursors_of(connection) == (
-                    held.cursors if destination == self.destinations[-1] else {}
+                for table, oracle in self.oracles.items():
+                    held = oracle.holding(destination)
+                    found, wanted = rows_of(connection, self._run_of, table), sorted(held.rows)
+                    assert found == wanted, f"{destination} holds {found} in {table}, not {wanted}"
+                    cursors |= held.cursors
+                wanted_cursors = cursors if destination == self.destinations[-1] else {}
+                set_to = cursors_of(connection)
+                assert set_to == wanted_cursors, (
+                    f"{destination} has cursors {set_to}, not {wanted_cursors}"
                 )
         self.world.touched.clear()
 
@@ -245,7 +268,8 @@ class Protocol:
                 self._check_receipt(Receipt.from_bytes(first))
 
     def _check_receipt(self, receipt: Receipt) -> None:
-        done = self.oracle.holding(receipt.destination).done.get(receipt.run, set())
+        held = self.oracles[receipt.table].holding(receipt.destination)
+        done = held.done.get(receipt.run, set())
         if receipt.outcome == "ok":
             assert receipt.round in done, f"a receipt of a load that is not in: {receipt}"
 
@@ -253,12 +277,14 @@ class Protocol:
         """A closed round tells the truth."""
         summary, plan = self.stage.summary(run, round_), self.stage.plan(run, round_)
         assert summary is not None
-        ends = list(self.oracle.ends(plan))  # reads a commit of every shard
+        # Reads a commit of every shard.
+        ends = [end for t in plan.tables for end in self.oracles[t.name].ends(plan)]
         ok = sum(end.outcome == "ok" for _, end in ends)
         assert (summary.cells.ok, summary.cells.failed) == (ok, len(ends) - ok)
-        assert len(summary.destinations) == len(self.destinations), "a load has no receipt"
+        loads = len(self.destinations) * len(plan.tables)
+        assert len(summary.destinations) == loads, "a load has no receipt"
         for told in summary.destinations:
-            receipt = self.stage.receipt(run, told.destination, SOURCE, "p", round_)
+            receipt = self.stage.receipt(run, told.destination, SOURCE, told.table, round_)
             assert receipt is not None, "a load has no receipt"
             assert bool(told.error) == (receipt.outcome == "failed")
             assert told.published == receipt.published
@@ -318,8 +344,10 @@ class Protocol:
             for round_ in self.stage.rounds(run):
                 self.check_closed(run, round_)
         for destination in self.destinations:
-            clients = {row[0] for row in self.oracle.holding(destination).rows if row[3] == newest}
-            assert clients == set(CLIENTS), f"{destination} lacks rows of {newest}"
+            for oracle in self.oracles.values():
+                rows = oracle.holding(destination).rows
+                clients = {row[0] for row in rows if row[3] == newest}
+                assert clients == set(CLIENTS), f"{destination} lacks rows of {newest}"
 
     def close(self) -> None:
         for actor in self.everybody():
@@ -330,7 +358,9 @@ class Protocol:
 class _Listening(Stage):
     """Remembers which attempt was given what, whatever becomes of its commit."""
 
-    def __init__(self, store: ActorStore, given: dict[str, Given], own: Given) -> None:
+    def __init__(
+        self, store: ActorStore, given: dict[str, Mapping[str, Given]], own: Mapping[str, Given]
+    ) -> None:
         super().__init__(store)  # type: ignore[arg-type]
         self._given, self._own = given, own
 
@@ -340,42 +370,52 @@ class _Listening(Stage):
 
 
 class _Script:
-    """What a source yields to one attempt, with a mark of the attempt in every row."""
+    """What a source yields to one attempt, with a mark of the attempt in every row.
 
-    def __init__(self, mark: str, ends: Mapping[str, Ending], *, incremental: bool) -> None:
+    Of several tables the second ends as the first does for another client.
+    """
+
+    def __init__(
+        self, mark: str, ends: Mapping[str, Ending], tables: Sequence[str], *, incremental: bool
+    ) -> None:
         self._mark, self._ends, self._incremental = mark, ends, incremental
-        self.given = Given()
+        self.given = {table: Given() for table in tables}
 
     def __call__(self, work: Work, cursors: Mapping[str, str]) -> Iterator[Event]:
         for client in work.clients:
-            yield from self._client(client, cursors)
+            for n, (table,) in enumerate(work.trees):
+                other = CLIENTS[(CLIENTS.index(client) + n) % len(CLIENTS)]
+                yield from self._cell(table.name, client, self._ends[other], cursors)
 
-    def _client(self, client: str, cursors: Mapping[str, str]) -> Iterator[Event]:
-        start = int(cursors.get(client, 0)) if self._incremental else 0
+    def _cell(
+        self, table: str, client: str, end: Ending, cursors: Mapping[str, str]
+    ) -> Iterator[Event]:
+        name = client if table == "p" else f"{table} {client}"  # of its cursor
+        start = int(cursors.get(name, 0)) if self._incremental else 0
         base = 1000 * CLIENTS.index(client)
         keys = [base + start + n for n in range(3)]
-        end = self._ends[client]
-        yield self._rows(client, keys[:2])
-        sure = keys[:2]
+        yield self._rows(table, client, keys[:2])
         if self._incremental:
-            cursor = {client: str(start + 2)}
-            yield Checkpoint("p", client, cursor)
-            self._sure(client, keys[:2], cursor)
-        yield self._rows(client, keys[2:])
+            cursor = {name: str(start + 2)}
+            yield Checkpoint(table, client, cursor)
+            self._sure(table, client, keys[:2], cursor)
+        yield self._rows(table, client, keys[2:])
         if end == "raises":
             raise RuntimeError("the API is on fire")
         if end == "failed":
-            yield CellDone("p", client, "failed", "denied", "AccessDenied")
+            yield CellDone(table, client, "failed", "denied", "AccessDenied")
             return
-        sure = keys
-        cursor = {client: str(start + 3)} if self._incremental else {}
-        yield CellDone("p", client, cursor=cursor)
-        self._sure(client, sure, cursor)
+        cursor = {name: str(start + 3)} if self._incremental else {}
+        yield CellDone(table, client, cursor=cursor)
+        self._sure(table, client, keys, cursor)
 
-    def _rows(self, client: str, keys: Sequence[int]) -> Event:
-        return rows("p", client, keys, v=pa.array([self._mark] * len(keys), pa.string()))
+    def _rows(self, table: str, client: str, keys: Sequence[int]) -> Event:
+        return rows(table, client, keys, v=pa.array([self._mark] * len(keys), pa.string()))
 
-    def _sure(self, client: str, keys: Sequence[int], cursor: Mapping[str, str]) -> None:
-        self.given.rows[client] = [(key, self._mark) for key in keys]
+    def _sure(
+        self, table: str, client: str, keys: Sequence[int], cursor: Mapping[str, str]
+    ) -> None:
+        given = self.given[table]
+        given.rows[client] = [(key, self._mark) for key in keys]
         if cursor:
-            self.given.cursors[client] = dict(cursor)
+            given.cursors[client] = dict(cursor)

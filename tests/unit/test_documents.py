@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def test_a_line_of_the_plan_reads_back():
             60.0,
             Slice(0, 2, {"column": "id", "low": None, "high": 9}),
         ),
-        Shard("01-0000002", "gcp", "t", ((0, 1),), 61.25, tables=("t", "u")),
+        Shard("01-0000002", "gcp", "t", ((0, 1),), 61.25, tables=2),
     ):
         assert Shard.from_line(shard.to_line()) == shard
     assert shard.cells == 1
@@ -194,10 +195,9 @@ def test_a_line_of_the_plan_reads_back():
     "line",
     [
         b"", b"{}", b"[]", b'{"id":1,"source":"a","table":"t","clients":[[1]]}',
-        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":["u","t"]}',
-        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":["t","t"]}',
-        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":["t",7]}',
-        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":7}',
+        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":["t"]}',
+        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":0}',
+        b'{"id":"01-0000000","source":"a","table":"t","clients":[],"tables":-7}',
     ],
 )  # fmt: skip
 def test_what_is_no_shard_is_refused(line):
@@ -213,6 +213,14 @@ def test_a_program_of_an_older_release_refuses_a_plan_of_shared_shards(monkeypat
         VersionUnknown, match="plan of format version 2; this release reads up to 1"
     ):
         Plan.from_bytes(DOCUMENTS["plan-grouped.json"].to_bytes())
+
+
+def test_a_plan_knows_the_tables_of_a_shard():
+    plan = DOCUMENTS["plan-grouped.json"]
+    shard = Shard("01-0000001", "aws", TABLE.name, ((0, 1),), tables=2)
+    assert [t.name for t in plan.tables_of(shard)] == ["aws_ec2_instances", "aws_iam_users"]
+    with pytest.raises(Permanent, match="has 3 tables, but the plan gives its number to 2"):
+        plan.tables_of(replace(shard, tables=3))
 
 
 def test_a_plan_knows_its_tables_by_name():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -27,7 +28,9 @@ from sharder.lessons import Lessons
 from sharder.planner import Narrowing, plan_round
 from sharder.retry import plan_retry
 from sharder.summary import Tally
+from tests.fakes import tree
 from worker.sources.base import Clients
+from worker.sources.suite import SourceSuite, context
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 SPEC = """\
@@ -82,14 +85,19 @@ def planned(loaded, source, **more):
     return plan_round(loaded, {"gcp": source}, **arguments)
 
 
+def tops(plan, shard):
+    return tuple(t.name for t in plan.tables_of(shard))
+
+
+def tops_of(found):
+    return [tops(found.plan, shard) for shard in found.shards()]
+
+
 def test_tables_of_a_set_share_their_shards_in_the_order_of_the_source(loaded):
     found = planned(loaded, three())
     (shard,) = found.shards()
-    assert (shard.table, shard.tables, shard.clients) == (
-        "disks",
-        ("disks", "nets", "users"),
-        ((0, 2),),
-    )
+    assert (shard.table, shard.tables, shard.clients) == ("disks", 3, ((0, 2),))
+    assert tops(found.plan, shard) == ("disks", "nets", "users")
     assert [(t.first, t.shards, t.cells) for t in found.plan.tables] == [
         (0, 1, 2),
         (0, 1, 4),
@@ -102,14 +110,14 @@ def test_tables_of_a_set_share_their_shards_in_the_order_of_the_source(loaded):
 
 def test_what_a_source_keeps_apart_stays_apart(loaded):
     found = planned(loaded, three(sets=[["disks", "users"]]))
-    assert sorted(s.tops for s in found.shards()) == [("disks", "users"), ("nets",)]
+    assert sorted(tops_of(found)) == [("disks", "users"), ("nets",)]
 
 
 def test_a_plan_without_shared_shards_is_of_the_version_that_older_programs_read(loaded):
     for sets in ([], [["disks"], ["nets"]]):
         found = planned(loaded, three(sets=sets))
         assert found.plan.version == 1
-        assert all(not s.tables for s in found.shards())
+        assert all(s.tables == 1 for s in found.shards())
         assert b'"tables"' not in next(found.shards()).to_line()
 
 
@@ -146,7 +154,7 @@ def test_history_replaces_the_prior_and_a_slow_client_gets_a_shard_of_its_own(lo
 
 def test_a_table_that_is_read_anew_shares_with_none_that_goes_on_from_its_cursor(loaded):
     found = planned(loaded, three(), full_refresh=["users", "net_rules"])
-    assert {s.tops for s in found.shards()} == {("disks",), ("nets", "users")}
+    assert set(tops_of(found)) == {("disks",), ("nets", "users")}
     assert {t.name for t in found.plan.tables if t.full_refresh} == {"nets", "users"}
 
 
@@ -154,7 +162,7 @@ def test_tables_with_different_clients_share_no_shard(loaded):
     source = three()
     source.clients = lambda t: Clients(t.name, ["a"] if t.name == "users" else ["a", "b"])
     found = planned(loaded, source)
-    assert sorted(s.tops for s in found.shards()) == [("disks",), ("nets",), ("users",)]
+    assert sorted(tops_of(found)) == [("disks",), ("nets",), ("users",)]
 
 
 def test_tables_without_clients_have_no_shards(loaded):
@@ -177,6 +185,16 @@ def test_tables_without_clients_have_no_shards(loaded):
 def test_groups_that_are_none_are_a_bug_of_the_source(loaded, sets, says):
     with pytest.raises(Permanent, match=says):
         planned(loaded, three(sets=sets))
+
+
+def test_the_suite_of_sources_finds_one_that_reads_only_the_first_tree_of_a_shard():
+    source = tree.open({"together": True, "trees": 3}, context())
+    suite = SourceSuite()
+    suite.test_tables_that_share_a_shard_are_read_as_each_of_them_alone(source)
+    read = source.read
+    source.read = lambda work, cursors: read(replace(work, tree=work.trees[0]), cursors)
+    with pytest.raises(AssertionError):
+        suite.test_tables_that_share_a_shard_are_read_as_each_of_them_alone(source)
 
 
 TREES = st.lists(st.integers(0, 3), min_size=1, max_size=8)  # children of each
@@ -209,7 +227,7 @@ def test_every_cell_is_in_one_shard_whatever_is_grouped(
             *(table(f"t{n}_{c}", f"t{n}") for c in range(children)),
         )
     ]
-    tops = [t.name for t in tables if not t.parent]
+    top_names = {t.name for t in tables if not t.parent}
     source = Program(tables, [f"c{n}" for n in range(clients + 1)])
     source.groups = lambda planted: [
         [tree[0].name for tree in planted if int(tree[0].name[1:]) % 4 == n] for n in range(sets)
@@ -231,10 +249,10 @@ def test_every_cell_is_in_one_shard_whatever_is_grouped(
     assert set(cells) == {(n, c) for t in plan.tables for n in t.selected for c in lines}
     assert [s.id for s in shards] == [layout.shard_id(1, n) for n in range(plan.shards)]
     for t in plan.tables:
-        assert {s.id for s in shards if t.name in s.tops} == set(t.shard_ids(1))
-    assert {t.name for t in plan.tables} <= set(tops)
+        assert {s.id for s in shards if t in plan.tables_of(s)} == set(t.shard_ids(1))
+    assert {t.name for t in plan.tables} <= top_names
     assert Plan.from_bytes(plan.to_bytes()) == plan
-    assert plan.version == (2 if any(s.tables for s in shards) else 1)
+    assert plan.version == (2 if any(s.tables > 1 for s in shards) else 1)
 
 
 @given(
@@ -286,10 +304,8 @@ def test_a_shared_commit_is_spread_over_its_tables_by_what_they_gave(loaded):
     assert sum(own.cost_s for own, _ in shares.values()) == pytest.approx(shard.cost_s)
     for planned_table in found.plan.tables:
         own, mine = of_table(shard, commit, planned_table)
-        assert (own.tops, mine.cells) == (
-            (planned_table.name,),
-            shares[planned_table.name][1].cells,
-        )
+        assert (own.table, own.tables) == (planned_table.name, 1)
+        assert mine.cells == shares[planned_table.name][1].cells
 
 
 def test_a_verdict_is_that_of_every_table_and_its_time_is_shared_evenly(loaded):
@@ -368,7 +384,7 @@ def test_a_retry_groups_again_the_tables_of_which_the_same_clients_are_left(stag
         ("gcp", "users"): [(1, 2), (3, 4)],
     }
     again = plan_retry([plan], left.items(), now=NOW)
-    assert {(s.tops, s.clients) for s in again.shards()} == {
+    assert {(tops(again.plan, s), s.clients) for s in again.shards()} == {
         (("disks", "nets"), ((1, 2),)),
         (("users",), ((1, 2), (3, 4))),
     }
@@ -380,7 +396,7 @@ def test_a_retry_of_one_table_of_a_group_is_a_plan_that_older_programs_read(stag
     finish(stage, ("users", 3))
     plan = stage.plan("r", 1)
     again = plan_retry([plan], undone.cells(stage, [plan]), now=NOW, load_again=[("gcp", "nets")])
-    assert (again.plan.version, [s.tops for s in again.shards()]) == (1, [("users",)])
+    assert (again.plan.version, tops_of(again)) == (1, [("users",)])
     assert [len(g) for g in groups(again.plan.tables)] == [1, 1]
 
 

@@ -11,6 +11,7 @@ import pytest
 from contracts.commit import Cell, Commit, Part
 from contracts.errors import Transient
 from contracts.plan import Plan
+from contracts.stage import Stage
 from contracts.table import Column
 from loader import outcomes
 from loader.outcomes import Round, Seen, Survey, not_ok, ok_cells, parts, survey
@@ -218,3 +219,38 @@ def test_a_form_that_many_parts_have_is_kept_once(run):
     found = parts(run.stage, rounds(run), surveyed(run))["items"]
     assert [p.form for p in found] == [grown] * 3
     assert len({id(p.form) for p in found}) == 1
+
+
+def test_of_a_shared_shard_a_table_has_its_own_cells_and_parts_alone(tmp_path):
+    """`tags` is a top-level table of its own here, in the commits of `items`."""
+    spec = {"connection_string": str(tmp_path / "w.duckdb")}
+    run = StageRun(tmp_path, table(), table("tags"), spec=spec)
+    run.round([
+        shard({"a": Good(rows(1, 2), {"items": "2"}), "b": rows(3)}, children={"tags": {"a": Bad(rows=rows(7)), "b": Good(rows(8), {"tags": "8"})}}),
+        shard({"c": ()}, verdict="lost"),
+    ])  # fmt: skip
+    plan = run.stage.plan(run.run, 1)
+    both = plan.tables[0]
+    alone = {
+        t.name: both.model_copy(
+            update={"name": t.name, "tree": (t,), "selected": (t.name,), "cells": 3}
+        )
+        for t in both.tree
+    }
+    shards = [replace(s, tables=2) for s in run.stage.shards(run.run, 1, 0, 2)]
+    run.stage.write_plan(plan.model_copy(update={"tables": tuple(alone.values())}), shards)
+    run.stage = Stage(run.stage.store)
+    plan = run.stage.plan(run.run, 1)
+    found = {t.name: survey(run.stage, [Round(plan, t)], (1,)) for t in plan.tables}
+    assert found["items"].counts == {"items": Counts(ok=2, failed=1)}
+    assert (found["items"].expected, found["items"].cursors) == ({"items": 3}, {"items": "2"})
+    assert found["tags"].counts == {"tags": Counts(ok=1, failed=2)}
+    assert (found["tags"].expected, found["tags"].cursors) == ({"tags": 1}, {"tags": "8"})
+    for t in plan.tables:
+        listed = parts(run.stage, [Round(plan, t)], found[t.name])
+        assert list(listed) == [t.name]
+    receipts = {t.name: run.load_of(t.name) for t in plan.tables}
+    assert {n: (r.cells_ok, r.cells_failed, r.published) for n, r in receipts.items()} == {
+        "items": (2, 1, 3),
+        "tags": (1, 2, 1),
+    }

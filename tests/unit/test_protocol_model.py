@@ -17,7 +17,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from contracts.commit import Commit
 from contracts.errors import Transient
 from contracts.stage import Stage
-from loader import publication
+from loader import outcomes, publication
 from sharder.watch import Watch
 from tests.model.machine import CommitProtocol
 from tests.model.protocol import Ending, Protocol
@@ -159,3 +159,28 @@ def test_one_history_tells_a_broken_protocol_from_ours(
     broken(monkeypatch)
     with pytest.raises(AssertionError, match=says):
         told(history)
+
+
+def test_a_load_of_a_table_sets_no_cursor_of_another_that_shares_its_shards(
+    monkeypatch: Patch,
+) -> None:
+    """The rows of the other are not in yet: the next run would never fetch them."""
+
+    def load_one_of_two() -> None:
+        p = Protocol("incremental", ("w",), ("p", "q"))
+        try:
+            p.submit()
+            p.watch("run-1", 1).advance()
+            for _ in range(2):
+                p.deliver(0, OK, keep=False).advance()
+            p.alive()[0].advance()
+            p.deliver(0, OK, keep=False).advance()
+            assert [o.holding("w").publishes for o in p.oracles.values()] == [1, 0]
+            p.check()
+        finally:
+            p.close()
+
+    load_one_of_two()
+    monkeypatch.setattr(outcomes, "of_table", lambda shard, commit, _table: (shard, commit))
+    with pytest.raises(AssertionError, match=r"w has cursors .*q a"):
+        load_one_of_two()

@@ -222,6 +222,22 @@ class SourceSuite:
         for table in source.tables():
             assert all(facts_of(source, table).permissions)
 
+    def test_tables_that_share_a_shard_are_read_as_each_of_them_alone(self, source: Source) -> None:
+        groups = getattr(source, "groups", None)
+        if groups is None:
+            return
+        trees = {tree[0].name: tree for tree in self.trees(source)}
+        for names in groups(list(trees.values())):
+            together = [trees[name] for name in names]
+            clients = self.ids(source, together[0][0])
+            shared = read(source, [t for tree in together for t in tree], clients)
+            for tree in together:
+                alone = read(source, tree, clients)
+                for table in tree:
+                    own = [c.name for c in table.columns if not c.name.startswith("_cq_")]
+                    assert _bag(shared.table(table), own) == _bag(alone.table(table), own)
+                    assert shared.outcomes(table.name) == alone.outcomes(table.name)
+
     def test_slices_together_are_the_whole_cell(self, source: Source) -> None:
         split = getattr(source, "split", None)
         if split is None:
