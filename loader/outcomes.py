@@ -188,16 +188,36 @@ def ok_cells(stage: Stage, rounds: list[Round], found: Survey) -> Iterator[Seen]
 def cells(stage: Stage, round_: Round) -> Iterator[Seen]:
     """Every planned cell of the round, once; slices of one cell are joined and come last."""
     joined: dict[Key, Seen] = {}
+    sizes: dict[str, dict[str, list[int]]] = {}  # client → table → rows of each slice
     for shard, commit in commits(stage, round_):
         for seen in _of_shard(stage, round_, shard, commit):
             if shard.slice:
                 joined[seen.key] = _join(joined.get(seen.key), seen)
+                sizes.setdefault(seen.client, {}).setdefault(seen.table, []).append(seen.rows)
             else:
                 yield seen
+    if round_.plan.source(round_.table.source).plugin:
+        for client, found in sizes.items():
+            _refuse_repeats(round_, client, found)
     for seen in joined.values():
         # A cell whose other slice failed gives no rows and no cursor.
         whole = replace(seen, sliced=True)
         yield whole if seen.outcome == "ok" else replace(whole, rows=0, cursor={})
+
+
+def _refuse_repeats(round_: Round, client: str, sizes: Mapping[str, list[int]]) -> None:
+    """Raises Permanent if every slice brought the same: most plugins ignore that they are asked for one only,
+    and each sends everything.
+    """
+    with_rows = [counts for counts in sizes.values() if any(counts)]
+    if with_rows and all(len(counts) > 1 and len(set(counts)) == 1 for counts in with_rows):
+        source, parts_ = round_.table.source, len(with_rows[0])
+        raise Permanent(
+            f"table '{round_.table.name}': each of the {parts_} parts of client '{client}' has the same "
+            f"number of rows ({with_rows[0][0]:,}); the plugin seems to send everything for each of them, "
+            "so nothing was loaded",
+            f"leave `plugins.{source}.shards` out of the fleet document, and submit again",
+        )
 
 
 def commits(stage: Stage, round_: Round) -> Iterator[tuple[Shard, Commit]]:

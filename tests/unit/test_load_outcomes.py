@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from contracts.commit import Cell, Commit, Part
-from contracts.errors import Transient
+from contracts.errors import Permanent, Transient
 from contracts.plan import Plan
+from contracts.spec import PluginSettings
 from contracts.stage import Stage
 from contracts.table import Column
 from loader import outcomes
@@ -254,3 +255,27 @@ def test_of_a_shared_shard_a_table_has_its_own_cells_and_parts_alone(tmp_path):
         "items": (2, 1, 3),
         "tags": (1, 2, 1),
     }
+
+
+def of_plugin(found: list[Round]) -> list[Round]:
+    """The same rounds, of a source that is a program and asked for shards of its own."""
+
+    def told(plan: Plan) -> Plan:
+        source = plan.sources[0].model_copy(update={"plugin": PluginSettings(shards=2)})
+        return plan.model_copy(update={"sources": (source,)})
+
+    return [replace(r, plan=told(r.plan)) for r in found]
+
+
+def test_slices_that_all_bring_the_same_are_told_from_a_plugin_that_keeps_to_them(run):
+    run.round([shard({"a": rows(1, 2)}, slice=(0, 2)), shard({"a": rows(1, 2)}, slice=(1, 2))])
+    assert surveyed(run).expected == {"items": 4}  # a range of keys may be as large as another
+    with pytest.raises(
+        Permanent, match=r"each of the 2 parts of client 'a' has the same number of rows \(2\)"
+    ):
+        survey(run.stage, of_plugin(rounds(run)), (1,))
+
+
+def test_slices_of_a_plugin_that_differ_are_taken(run):
+    run.round([shard({"a": rows(1, 2)}, slice=(0, 2)), shard({"a": rows(3)}, slice=(1, 2))])
+    assert survey(run.stage, of_plugin(rounds(run)), (1,)).expected == {"items": 3}

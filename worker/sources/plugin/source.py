@@ -146,9 +146,13 @@ class PluginSource:
         return session(self._plugin, spec, self._context, connection=connection)
 
     def split(self, table: Table, client: str, n: int) -> Sequence[Mapping[str, Any]]:
-        """The protocol's own shards, where the plugin is declared to keep to them."""
-        del table, client
-        total = min(self._plugin.settings.shards, n)
+        """The protocol's own shards, where the plugin is declared to keep to them. A state has but one."""
+        del client
+        total = (
+            1
+            if self._context.state_table and table.incremental
+            else min(self._plugin.settings.shards, n)
+        )
         return [{"num": i, "total": total} for i in range(1, total + 1)] if total > 1 else ()
 
     def test(self) -> str:
