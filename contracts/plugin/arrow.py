@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from contracts import types
 from contracts.plugin.errors import Malformed
+from contracts.plugin.recast import recast
 from contracts.table import ID, Column, Table
 
 NAME = b"cq:table_name"
@@ -52,8 +53,15 @@ _WIRE: dict[str, pa.DataType] = {
 def table_of(schema: pa.Schema) -> Table:
     """The table that a schema declares. Without a key, `_cq_id` is the key where there is one.
 
-    Raises Malformed for a schema without the name of a table.
+    Raises Malformed for a schema without the name of a table, or with names that are no text.
     """
+    try:
+        return _table(schema)
+    except UnicodeDecodeError as error:
+        raise Malformed(f"a schema with names that are no UTF-8: {error}") from error
+
+
+def _table(schema: pa.Schema) -> Table:
     facts = {k: v.decode(errors="replace") for k, v in (schema.metadata or {}).items()}
     if not facts.get(NAME):
         raise Malformed(
@@ -188,7 +196,7 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     columns = []
     for column, field in zip(batch.columns, schema, strict=True):
         try:
-            columns.append(column if column.type == field.type else column.cast(field.type))
+            columns.append(recast(column, field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise pa.ArrowInvalid(f"column '{field.name}': {error}") from error
     return pa.RecordBatch.from_arrays(columns, schema=schema)

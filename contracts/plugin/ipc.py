@@ -33,18 +33,29 @@ def read_schema(data: bytes) -> pa.Schema:
         raise malformed("a table", data, error) from error
 
 
-def read_batches(data: bytes) -> list[pa.RecordBatch]:
+def open_batches(data: bytes) -> list[pa.RecordBatch]:
     """Every batch of the stream: the protocol means one, but what is there is data.
 
-    Checked as a whole (offsets, lengths, UTF-8), so that reading its values is safe.
+    Their lengths and outermost offsets are right; their values may not be (`validate(full=True)`).
     Raises Malformed if the bytes are no IPC stream, or end early.
     """
     try:
         with ipc.open_stream(data) as reader:
             batches = list(reader)
         for batch in batches:
-            batch.validate(full=True)
+            batch.validate()
     except BROKEN as error:
+        raise malformed("rows", data, error) from error
+    return batches
+
+
+def read_batches(data: bytes) -> list[pa.RecordBatch]:
+    """Every batch of the stream, whose values may be read. Raises Malformed also for damaged values."""
+    batches = open_batches(data)
+    try:
+        for batch in batches:
+            batch.validate(full=True)
+    except pa.ArrowInvalid as error:
         raise malformed("rows", data, error) from error
     return batches
 

@@ -12,6 +12,7 @@ from contracts.plugin import ipc
 from contracts.plugin.arrow import ours, wire_field
 from contracts.plugin.errors import Malformed
 from contracts.plugin.messages import Group, Predicate, Relation
+from contracts.plugin.recast import recast
 
 
 def groups_of(where: Sequence[Any]) -> tuple[Group, ...]:
@@ -59,9 +60,11 @@ def _predicate(message: Any) -> Predicate:
             f"delete_record compares column '{message.column}' with"
             f" {batch.num_rows} rows of {batch.num_columns} columns instead of one value"
         )
-    return Predicate(message.column, batch.column(0).cast(ours(batch.schema.field(0))))
+    return Predicate(message.column, recast(batch.column(0), ours(batch.schema.field(0))))
 
 
 def _record(predicate: Predicate) -> pa.RecordBatch:
     field = wire_field(pa.field(predicate.column, predicate.value.type))
-    return pa.RecordBatch.from_arrays([predicate.value.cast(field.type)], schema=pa.schema([field]))
+    return pa.RecordBatch.from_arrays(
+        [recast(predicate.value, field.type)], schema=pa.schema([field])
+    )

@@ -47,6 +47,11 @@ class Rows:
 Event = Migrate | Rows | Deleted | TableFailed | Saved
 
 
+def damaged(shape: Shape, error: pa.ArrowInvalid) -> TableFailed:
+    """Values that may not be read: their table has failed, the others go on."""
+    return TableFailed(shape.table.name, f"rows that are damaged, none of them is used: {error}")
+
+
 class Plain:
     """Protobuf's own classes and one IPC reader per message: slow, and obviously right.
 
@@ -70,11 +75,17 @@ class Plain:
         else:
             yield _event(kind, message)
 
-    def rows(self, record: bytes) -> Iterator[Rows]:
-        batches = ipc.read_batches(record)
+    def rows(self, record: bytes) -> Iterator[Rows | TableFailed]:
+        batches = ipc.open_batches(record)
         for batch in batches:
+            shape = self._shape(batch.schema)
             size = (len(record) - ipc.schema_size(record)) // len(batches)
-            yield Rows(self._shape(batch.schema), batch, size, checked=True)
+            try:
+                batch.validate(full=True)
+            except pa.ArrowInvalid as error:
+                yield damaged(shape, error)
+            else:
+                yield Rows(shape, batch, size, checked=True)
 
     def _shape(self, schema: pa.Schema) -> Shape:
         name = (schema.metadata or {}).get(b"cq:table_name", b"").decode(errors="replace")

@@ -34,10 +34,10 @@ def insert(batch: pa.RecordBatch) -> bytes:
 
 
 def checkpoint(state: dict[str, str], version: int | None) -> bytes:
-    return response(checkpoint={"record": record_bytes(_state_batch("state", state, version))})
+    return response(checkpoint={"record": record_bytes(state_batch("state", state, version))})
 
 
-def _state_batch(table: str, state: dict[str, str], version: int | None) -> pa.RecordBatch:
+def state_batch(table: str, state: dict[str, str], version: int | None) -> pa.RecordBatch:
     """State as Go's client has it: with `version` a third column."""
     columns = [["key", "string", "key", "notnull"], ["value", "string"]]
     arrays = [pa.array(list(state), pa.string()), pa.array(list(state.values()), pa.string())]
@@ -66,7 +66,7 @@ def delete_record(event: dict[str, Any]) -> bytes:
 
 def read_state(backend: Any) -> dict[str, str]:
     """As Go's state client: migrate, then read; the highest version of a key counts."""
-    shape = schema_bytes(_state_batch(backend.table_name, {}, 1).schema)
+    shape = schema_bytes(state_batch(backend.table_name, {}, 1).schema)
     with grpc.insecure_channel(backend.connection) as channel:
         write = channel.stream_unary("/cloudquery.plugin.v3.Plugin/Write")
         write(iter([pb.Write.Request(migrate_table={"table": shape}).SerializeToString()]))
@@ -81,7 +81,7 @@ def read_state(backend: Any) -> dict[str, str]:
 
 
 def write_state(backend: Any, state: dict[str, str]) -> None:
-    record = record_bytes(_state_batch(backend.table_name, state, 2))
+    record = record_bytes(state_batch(backend.table_name, state, 2))
     with grpc.insecure_channel(backend.connection) as channel:
         write = channel.stream_unary("/cloudquery.plugin.v3.Plugin/Write")
         write(iter([pb.Write.Request(insert={"record": record}).SerializeToString()]))
