@@ -33,6 +33,7 @@ from typing import Any
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 LOOK_S = 0.5  # between two looks at the memory
+LOOK_AROUND_S = 5.0  # between two looks whether the owner is still there
 FAREWELL_S = 20.0  # for a command at the end (the removal of a container)
 NOTHING, PLUGIN = 0, 1
 
@@ -162,11 +163,15 @@ class Keeper:
             self._listen(kill_s)
 
     def _listen(self, kill_s: float | None) -> None:
+        if not self._asked and os.getppid() != self._job["owner"]:
+            # Seen by the connection, unless the owner has a child that was forked and holds the other end too.
+            self._asked, self._why = True, self._why or "owner"
+            return
         limits = self._job["memory"] or self._job["together"]
-        wait_s = LOOK_S if limits else None
+        wait_s = LOOK_S if limits else LOOK_AROUND_S
         if kill_s is not None:
             left_s = max(0.0, kill_s - time.monotonic())
-            wait_s = left_s if wait_s is None else min(wait_s, left_s)
+            wait_s = min(wait_s, left_s)
         ears = [self._wake] if self._asked else [self._wake, self._channel]
         ready, _, _ = select.select(ears, [], [], wait_s)
         for ear in ready:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-from cloudquery.plugin_v3 import plugin_pb2, plugin_pb2_grpc
 
-from contracts.errors import SharderError
+from contracts.plugin.client import Client
+from contracts.plugin.ended import Died
+from contracts.plugin.errors import Hung
+from contracts.plugin.messages import Inserted, Migrate, SyncRequest, TableFailed
 from contracts.plugin.plugin import Plugin, Surroundings
 from contracts.plugin.program import Program, running
+from contracts.plugin.watch import silence
 from contracts.spec import PluginSettings
 from tests.fakes.plugins.programs import ESTATE, MEMORY, javascript_memory_or_skip
-
-MOST = [("grpc.max_receive_message_length", 200 << 20)]
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,25 @@ def started(path: str, **settings: Any) -> contextlib.AbstractContextManager[Pro
     return running(plugin, around)
 
 
-def synced(program: Program, spec: dict[str, Any], tables: str = "*") -> Counter[str]:
-    """How many messages of each kind came."""
+def synced(
+    program: Program, spec: dict[str, Any], tables: str = "*", idle_s: float = 60.0
+) -> Counter[str]:
+    """Rows by table; `tables` and `errors` are how many of these came."""
     counted: Counter[str] = Counter()
-    with grpc.insecure_channel(program.target, MOST) as channel:
-        stub = plugin_pb2_grpc.PluginStub(channel)
-        stub.Init(plugin_pb2.Init.Request(spec=json.dumps(spec).encode()))
-        request = plugin_pb2.Sync.Request(tables=[tables], withErrorMessages=True)
-        counted.update(message.WhichOneof("message") for message in stub.Sync(request))
+    with Client(program.target, death=program.death, what=program.what) as client:
+        client.connect(30)
+        client.idle = silence(
+            lambda: client.quiet_s, lambda: program.log.last_s, idle_s, program.what
+        )
+        client.init(spec)
+        for message in client.sync(SyncRequest((tables,))):
+            match message:
+                case Migrate():
+                    counted["tables"] += 1
+                case Inserted(table, batch):
+                    counted[table] += batch.num_rows
+                case TableFailed():
+                    counted["errors"] += 1
     program.catch_up()
     return counted
 
@@ -55,15 +66,18 @@ def estate() -> Iterator[Program]:
 class TestThePythonKit:
     def test_a_source_sends_its_tables_and_rows(self, estate):
         found = synced(estate, {"accounts": ["a", {"id": "b"}], "rows": 4})
-        # Machines, two disks each, events; of two accounts.
-        assert found == {"migrate_table": 3, "insert": 2 * (4 + 8 + 4)}
+        assert found == {
+            "tables": 3,
+            "estate_machines": 2 * 4,
+            "estate_disks": 2 * 4 * 2,
+            "estate_events": 2 * 4,
+        }
 
     def test_errors_that_it_only_logs_are_counted_by_table_when_the_stream_has_ended(self, estate):
         before = estate.log.failed().get("estate_events")
         spec = {"accounts": ["a"], "faults": {"a": {"bad_value": "estate_events"}}}
         found = synced(estate, spec, "estate_events")
-        assert found["insert"] == 2
-        assert found["error"] == 0
+        assert (found["estate_events"], found["errors"]) == (2, 0)
         failed = estate.log.failed()["estate_events"]
         assert failed.count == (before.count if before else 0) + 1
         assert "failed to resolve resource" in failed.message
@@ -72,7 +86,7 @@ class TestThePythonKit:
     def test_a_resolver_that_fails_is_told_in_the_stream_and_in_the_log(self, estate):
         spec = {"accounts": ["c"], "faults": {"c": {"raise": "estate_machines", "after": 1}}}
         found = synced(estate, spec, "estate_machines")
-        assert (found["insert"], found["error"]) == (3, 1)
+        assert (found["estate_machines"], found["estate_disks"], found["errors"]) == (1, 2, 1)
         assert "estate_machines" in estate.log.failed()
 
     def test_its_secrets_do_not_reach_our_log(self, estate, caplog):
@@ -86,30 +100,37 @@ class TestThePythonKit:
         fault = {"stderr": 5 << 20, "log_line": 3 << 20}
         with started(ESTATE) as program:
             found = synced(program, {"accounts": ["a"], "rows": 3, "faults": {"a": fault}})
-            assert found["insert"] == 12
+            assert found["estate_disks"] == 6
             assert program.log.failed()["estate_machines"].count == 1
 
     @pytest.mark.slow
     def test_a_process_that_ends_in_the_middle_ends_the_stream_and_is_told(self):
         with started(ESTATE) as program:
             spec = {"accounts": ["a"], "rows": 50, "faults": {"a": {"exit": 7, "after": 20}}}
-            with pytest.raises(grpc.RpcError) as caught:
+            with pytest.raises(Died, match=r"in the middle of its work \(exit code 7\)"):
                 synced(program, spec)
-            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-            death = program.death(20)
-            assert isinstance(death, SharderError)
-            assert "exit code 7" in death.message
+            assert program.death()
+
+    @pytest.mark.slow
+    def test_one_that_hangs_is_given_up_and_killed_though_it_ignores_sigint(self):
+        with started(ESTATE) as program:
+            spec = {"accounts": ["a"], "faults": {"a": {"hang": True, "table": "estate_events"}}}
+            with pytest.raises(Hung, match="has sent nothing and logged nothing"):
+                synced(program, spec, "estate_events", idle_s=0.5)
+            pid = program.pid
+        assert not Path(f"/proc/{pid}").exists()
 
     @pytest.mark.slow
     def test_it_runs_over_tcp(self):
         with started(ESTATE, runtime="java") as program:
             assert program.target.startswith("127.0.0.1:")
-            assert synced(program, {"accounts": ["a"]})["insert"] == 12
+            assert synced(program, {"accounts": ["a"]})["estate_disks"] == 6
 
     @pytest.mark.slow
     def test_the_memory_plugin_runs(self):
         with started(MEMORY) as program:
-            assert synced(program, {}) == {"migrate_table": 3, "insert": 15}
+            found = synced(program, {})
+            assert found == {"tables": 3, "table_1": 3, "table_1_relation_1": 9, "table_2": 3}
 
 
 @pytest.mark.slow
@@ -118,8 +139,12 @@ class TestTheJavascriptKit:
         monkeypatch.setenv("CQ_FOO", "1")  # which would end it
         with started(javascript) as program:
             assert program.target.startswith("unix:")
-            assert synced(program, {}) == {"migrate_table": 4, "insert": 11}
+            found = synced(program, {})
+            assert found.pop("tables") == 4
+            assert found.total() == 11
 
     def test_it_runs_over_tcp(self, javascript):
         with started(javascript, runtime="java") as program:
-            assert synced(program, {}) == {"migrate_table": 4, "insert": 11}
+            found = synced(program, {})
+            assert found.pop("tables") == 4
+            assert found.total() == 11

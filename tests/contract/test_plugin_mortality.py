@@ -226,16 +226,22 @@ class TestTheStart:
 
 
 @contextmanager
-def orphan_to_be(*words: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:
+def orphan_to_be(
+    *words: str, forks: bool = False
+) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:
     parent = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.plugins.parent", little(*words)],
+        [sys.executable, "-m", "tests.fakes.plugins.parent", little(*words), str(int(forks))],
         cwd=ROOT,
         stdout=subprocess.PIPE,
     )
+    facts: dict[str, int] = {}
     try:
         assert parent.stdout
-        yield parent, json.loads(parent.stdout.readline())
+        facts |= json.loads(parent.stdout.readline())
+        yield parent, facts
     finally:
+        if "child" in facts:
+            os.kill(facts["child"], signal.SIGKILL)
         parent.kill()
         parent.wait()
         assert parent.stdout
@@ -250,6 +256,14 @@ class TestTheDeathOfTheWorker:
             parent.wait()
             eventually(gone(*pids, facts["keeper"]), "the plugin outlived the worker")
             assert not list(temporary.iterdir())
+
+    def test_a_child_that_the_worker_forked_does_not_keep_the_plugin(self, tmp_path):
+        """It holds our end of the keeper's connection, which therefore does not close."""
+        with orphan_to_be(f"pids={tmp_path / 'pids'}", forks=True) as (parent, facts):
+            parent.kill()
+            parent.wait()
+            assert lives(facts["child"])
+            eventually(gone(*pids_of(tmp_path / "pids"), facts["keeper"]), "the plugin was kept")
 
     def test_a_killed_keeper_takes_the_plugin_with_it(self, tmp_path):
         with started(f"pids={tmp_path / 'pids'}") as running_:
