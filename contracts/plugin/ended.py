@@ -24,6 +24,12 @@ class NotStarted(Permanent):
     """The program ended before it answered: its arguments, a library, the platform."""
 
 
+class Late(Transient):
+    """The program did not listen in time: it is no plugin, or the machine is busy with something else."""
+
+    reason = "timeout"
+
+
 def post_mortem(
     what: str, end: End, last_lines: str, *, answered: bool = True, limit: int = 0, kills: int = 0
 ) -> SharderError:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contracts import memory
-from contracts.errors import Permanent, SharderError
+from contracts.errors import SharderError
 from contracts.plugin import home
 from contracts.plugin.drain import Drain
-from contracts.plugin.ended import Died, NotStarted, post_mortem
+from contracts.plugin.ended import Died, Late, NotStarted, post_mortem
 from contracts.plugin.kept import Job, Kept, Refused
 from contracts.plugin.listening import answers
 from contracts.plugin.plugin import Plugin, Surroundings
@@ -140,7 +140,7 @@ def started(
 
 
 def await_(program: Process, place: Place, timeout_s: float, cancelled: Callable[[], bool]) -> None:
-    """Until somebody listens there; sooner if the program ends. Raises what it ended of, or NotStarted."""
+    """Until somebody listens there; sooner if the program ends. Raises what it ended of, or Late."""
     end_s = time.monotonic() + timeout_s
     while not answers(place):
         if death := program.death(_LOOK_S):
@@ -154,8 +154,8 @@ def await_(program: Process, place: Place, timeout_s: float, cancelled: Callable
     program.answered = True
 
 
-def late(what: str, timeout_s: float, said: str) -> Permanent:
-    return NotStarted(
+def late(what: str, timeout_s: float, said: str) -> Late:
+    return Late(
         f"{what} did not listen within {timeout_s:.0f} s{said}",
         "raise `plugins.NAME.start_timeout` in the fleet document; is it a plugin at all, and"
         " `plugins.NAME.runtime` right?",

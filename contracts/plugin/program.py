@@ -41,7 +41,7 @@ def running(plugin: Plugin, around: Surroundings) -> Iterator[Program]:
     """The program of a document, listening; ended when the block is left, however it is left.
 
     Raises InputError if the document names no program that is there, NotAllowed if the machine does not run
-    it, what fetching it raises; NotStarted or OutOfMemory if it does not come to listen; Transient if it was
+    it, what fetching it raises; NotStarted, OutOfMemory or Late if it does not come to listen; Died if it was
     cancelled.
     """
     if plugin.registry != "local":

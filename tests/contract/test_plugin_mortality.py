@@ -21,7 +21,7 @@ import pytest
 from contracts.errors import InputError, Permanent, SharderError, Transient
 from contracts.memory import resident_bytes
 from contracts.plugin import home
-from contracts.plugin.ended import Died, NotStarted
+from contracts.plugin.ended import Died, Late, NotStarted
 from contracts.plugin.kept import End, Job, Kept
 from contracts.plugin.listening import answers
 from contracts.plugin.plugin import Plugin, Surroundings
@@ -182,7 +182,7 @@ class TestTheStart:
         assert isinstance(caught.value, Permanent)
 
     def test_a_program_that_never_listens_is_ended_at_the_time_limit(self, tmp_path):
-        with pytest.raises(NotStarted, match="did not listen within 1 s") as caught:
+        with pytest.raises(Late, match="did not listen within 1 s") as caught:
             started("deaf", "says=warming up", f"pids={tmp_path / 'pids'}", start_timeout=1).__enter__()  # fmt: skip
         assert "warming up" in caught.value.message
         assert gone(*pids_of(tmp_path / "pids"))()
