@@ -111,6 +111,27 @@ def outward(batch: pa.RecordBatch, table: Table) -> pa.RecordBatch:
     return _cast(batch, schema_of(table))
 
 
+def wire_schema(schema: pa.Schema) -> pa.Schema:
+    """A schema with our types as a plugin reads it; every other fact in its metadata stays."""
+    return pa.schema([_merged(f, wire_field(f)) for f in schema], metadata=schema.metadata)
+
+
+def our_schema(schema: pa.Schema) -> pa.Schema:
+    """A plugin's schema with our types; every other fact in its metadata stays."""
+    fields = []
+    for field in schema:
+        facts = {
+            k: v for k, v in (field.metadata or {}).items() if k not in (EXTENSION, _SERIALIZED)
+        }
+        fields.append(pa.field(field.name, ours(field), field.nullable, metadata=facts or None))
+    return pa.schema(fields, metadata=schema.metadata)
+
+
+def as_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with the types and the metadata of a schema. Raises pa.ArrowInvalid where values do not fit."""
+    return _cast(batch, schema)
+
+
 def ours(field: pa.Field) -> pa.DataType:
     """The type of a plugin's field in our terms, at any depth; an extension that nobody knows is its storage."""
     name = _extension(field)
@@ -145,6 +166,10 @@ def _extension(field: pa.Field) -> str:
 
 def _child(field: pa.Field) -> pa.Field:
     return pa.field(field.name, ours(field), field.nullable)
+
+
+def _merged(old: pa.Field, new: pa.Field) -> pa.Field:
+    return new.with_metadata({**(old.metadata or {}), **(new.metadata or {})} or None)
 
 
 def _column(field: pa.Field, sensitive: bool) -> Column:
@@ -193,6 +218,8 @@ def wire_field(field: pa.Field) -> pa.Field:
 
 
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    if batch.num_columns != len(schema):
+        raise pa.ArrowInvalid(f"{batch.num_columns} columns instead of {len(schema)}: {schema.names}")
     columns = []
     for column, field in zip(batch.columns, schema, strict=True):
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import pyarrow as pa
@@ -12,12 +13,13 @@ from cloudquery.plugin_v3 import plugin_pb2_grpc
 
 from contracts.errors import Permanent, SharderError
 from contracts.plugin import ipc
-from contracts.plugin.arrow import inward, schema_of, table_of
+from contracts.plugin.arrow import as_schema, inward, our_schema, schema_of, table_of, wire_schema
 from contracts.plugin.calls import Calls
 from contracts.plugin.consolidate import LIMITS, Limits, consolidated
 from contracts.plugin.errors import Death, Unsupported, lives
-from contracts.plugin.messages import Message, SyncRequest
-from contracts.plugin.requests import refusal, spec_bytes, sync_request
+from contracts.plugin.feed import Feed
+from contracts.plugin.messages import Message, SyncRequest, WriteAnswer, WriteMessage
+from contracts.plugin.requests import refusal, spec_bytes, sync_request, write_requests
 from contracts.plugin.rows import Plain
 from contracts.plugin.watch import Question
 from contracts.plugin.wire import Fast
@@ -145,6 +147,60 @@ class Client:
                 for batch in ipc.read_batches(answer.record):
                     yield inward(batch, table_of(batch.schema))
 
+    def write(self, messages: Iterable[WriteMessage]) -> WriteAnswer:
+        """Send everything to a destination, and wait until it has it. At most a few messages are held.
+
+        `messages` is consumed in this thread; what it raises ends the write and is raised here.
+        What could not be written stands in the answer: failed tables, and the error of a flush.
+        """
+        feed = Feed()
+        with self._calls.watched(lambda: self._stub.Write.future(feed)) as (running, watch):
+            try:
+                for message in messages:
+                    for request in write_requests(message):
+                        watch.waiting_since = time.monotonic()
+                        taken = feed.put(request, running.done)
+                        watch.waiting_since = 0.0
+                        if not taken:
+                            self._calls.answer(running, watch, "Write", again=True)
+                            raise Permanent(
+                                f"{self._calls.what} ended a write before it had everything"
+                            )
+                feed.end()
+                answer = self._calls.answer(running, watch, "Write", again=True)
+            finally:
+                left = feed.drop()
+                running.cancel()
+        if left:
+            raise Permanent(f"{self._calls.what} ended a write before it had everything")
+        return WriteAnswer(answer.flush_id, answer.flush_error, tuple(answer.failed_tables))
+
+    def transform_schema(self, schema: pa.Schema) -> pa.Schema:
+        """What a transformer makes of a schema, in our types; `schema_of` makes one with the table's facts."""
+        request = pb.TransformSchema.Request(schema=ipc.schema_bytes(wire_schema(schema)))
+        return our_schema(ipc.read_schema(self._ask("TransformSchema", request).schema))
+
+    def transform(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """What a transformer makes of batches, in our types; their schemas as for `transform_schema`.
+
+        How many come back for one is the transformer's affair. `batches` is consumed in a thread of
+        gRPC, ahead of the answers by what fits into the connection; what it raises is raised here.
+        """
+        failed: list[BaseException] = []
+        answers: Iterator[Any]
+        with self._calls.stream(
+            lambda: self._stub.Transform(_transformed(batches, failed)), "Transform"
+        ) as answers:
+            try:
+                for answer in answers:
+                    for batch in ipc.read_batches(answer.record):
+                        yield as_schema(batch, our_schema(batch.schema))
+            except SharderError:
+                if not failed:
+                    raise
+        if failed:
+            raise failed[0]
+
     def test(self, spec: Mapping[str, Any]) -> None:
         """See whether the plugin can connect with this spec. Without such a call it is an `init`.
 
@@ -174,3 +230,13 @@ class Client:
 
     def _ask(self, call: str, request: Any) -> Any:
         return self._calls.ask(getattr(self._stub, call), request, call)
+
+
+def _transformed(batches: Iterable[pa.RecordBatch], failed: list[BaseException]) -> Iterator[Any]:
+    """Requests of a transformation. gRPC only logs what its source raises: it is kept, and ends the call."""
+    try:
+        for batch in batches:
+            theirs = as_schema(batch, wire_schema(batch.schema))
+            yield pb.Transform.Request(record=ipc.batch_bytes(theirs))
+    except Exception as error:  # noqa: BLE001 - the reader raises it
+        failed.append(error)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pyarrow as pa
 from cloudquery.plugin_v3 import plugin_pb2 as pb
 
 from contracts.errors import Denied, Permanent, SharderError, Unreachable
@@ -21,6 +22,9 @@ from contracts.plugin.messages import (
     WriteMessage,
 )
 from contracts.plugin.predicates import groups_to, relations_to
+
+# Messages of 0.1 to 2 MB passed fastest (606 MB/s); one of 19 MB at a third of that.
+PIECE = 2 << 20
 
 
 def spec_bytes(spec: Mapping[str, Any]) -> bytes:
@@ -45,30 +49,41 @@ def sync_request(request: SyncRequest) -> Any:
     return message
 
 
-def write_request(message: WriteMessage) -> Any:
-    """Raises pa.ArrowInvalid for a batch that does not fit its table."""
+def write_requests(message: WriteMessage) -> Iterator[Any]:
+    """One message; of a batch as many as it needs to stay handy (PIECE bytes of memory each).
+
+    Raises pa.ArrowInvalid for a batch that does not fit its table.
+    """
     match message:
         case MigrateTable(table, force):
             data = ipc.schema_bytes(schema_of(table))
-            return _write(
+            yield _write(
                 migrate_table=pb.Write.MessageMigrateTable(table=data, migrate_force=force)
             )
         case Insert(table, batch):
-            data = ipc.batch_bytes(outward(batch, table))
-            return _write(insert=pb.Write.MessageInsert(record=data))
+            for piece in pieces(outward(batch, table)):
+                yield _write(insert=pb.Write.MessageInsert(record=ipc.batch_bytes(piece)))
         case DeleteStale(table, source, sync_time):
             stale = pb.Write.MessageDeleteStale(table_name=table, source_name=source)
             stale.sync_time.FromDatetime(sync_time)
-            return _write(delete=stale)
+            yield _write(delete=stale)
         case DeleteRecord(table, where, relations):
             gone = pb.Write.MessageDeleteRecord(
                 table_name=table,
                 where_clause=groups_to(where),
                 table_relations=relations_to(relations),
             )
-            return _write(delete_record=gone)
+            yield _write(delete_record=gone)
         case Flush(number):
-            return _write(flush=pb.Write.MessageFlush(id=number))
+            yield _write(flush=pb.Write.MessageFlush(id=number))
+
+
+def pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in slices of about PIECE bytes; without rows it is one, as its schema may be news."""
+    count = min(batch.num_rows, -(-batch.nbytes // PIECE)) or 1
+    step = -(-batch.num_rows // count) or 1
+    for start in range(0, max(batch.num_rows, 1), step):
+        yield batch.slice(start, step)
 
 
 def _write(**member: Any) -> Any:
