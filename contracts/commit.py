@@ -16,7 +16,6 @@ from contracts.errors import Reason
 from contracts.table import Table, TableDocument
 
 Outcome = Literal["ok", "failed", "skipped"]
-_SINCE_2 = ("tables",)  # fields whose rows a reader of version 1 would misread
 
 
 class _Model(BaseModel):
@@ -45,6 +44,25 @@ class Part(_Model):
         return self.rows - sum(self.cells[c] for c in self.dropped)
 
 
+class Value(_Model):
+    """A value of a column: the name of its type in our documents, and its text as the stage's CSV has it."""
+
+    type: Any
+    text: str
+
+
+class Tombstone(_Model):
+    """Rows of the cell that the source knows to be gone: those whose columns have the values of `where`.
+
+    `relations`: (child, parent) of tables whose rows go with those of their parents. `before`: how many rows of
+    the cell, and of the client's cells of those children, had been written; what is written later stays.
+    """
+
+    where: Mapping[str, Value]
+    relations: tuple[tuple[str, str], ...] = ()
+    before: Mapping[str, int]
+
+
 class Cell(_Model):
     """The end of one cell (or of one slice of it). `rows` counts what may be loaded.
 
@@ -59,13 +77,19 @@ class Cell(_Model):
     reason: Reason | None = None
     message: str = ""
     cursor: Mapping[str, str] = {}
+    deletes: tuple[Tombstone, ...] = ()
+
+    @property
+    def gives(self) -> bool:
+        """Whether there is something of it to load."""
+        return self.outcome == "ok" or bool(self.rows or self.cursor)
 
 
 class Commit(Document):
     """commits/<shard>.json. With a `verdict` every planned cell of the shard has that outcome.
 
-    `tables`: the schemas of parts that are not as the plan has them. A commit with any is of version 2, all
-    others of version 1: a reader of version 1 can read them.
+    `tables`: the schemas of parts that are not as the plan has them. A commit with any, or with tombstones, is of
+    version 2, all others of version 1: a reader of version 1 can read them.
     """
 
     kind: ClassVar[str] = "commit"
@@ -86,8 +110,14 @@ class Commit(Document):
     @classmethod
     def _versioned(cls, data: Any) -> Any:
         """The version follows from what is in it."""
-        news = isinstance(data, dict) and any(data.get(name) for name in _SINCE_2)
-        return {**data, "version": 2} if news else data
+        if not isinstance(data, dict):
+            return data
+        cells = data.get("cells")
+        deletes = (
+            c.get("deletes") if isinstance(c, dict) else getattr(c, "deletes", ())
+            for c in (cells if isinstance(cells, list | tuple) else ())
+        )
+        return {**data, "version": 2} if data.get("tables") or any(deletes) else data
 
     @model_validator(mode="after")
     def _forms_exist(self) -> Self:

@@ -21,7 +21,7 @@ class LoadedTable(BaseModel):
     duplicates: int = 0  # rows of the same key within the load, reduced to one
     published: int = 0  # inserted or updated
     stale: int = 0  # older rows that were removed
-    dropped: int = 0  # left out by a transformer
+    dropped: int = 0  # left out by a transformer, or taken back by the source
 
 
 class Receipt(Document):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 
 import pyarrow as pa
 
@@ -22,9 +23,10 @@ from loader.migrate import diff
 from loader.outcomes import Loadable, Round, Survey, not_ok, ok_cells, parts
 from loader.parts import rows
 from loader.publication import Counts, Fence, Publication, TablePublication, check_copied
+from loader.removal import Written, removals
 from loader.scope import stale
 from loader.shape import PhysicalTable
-from loader.sql import OURS
+from loader.sql import OURS, Statement
 from loader.target import Target, declared, target
 from loader.transformers.base import Shown
 from loader.transformers.chain import Chain, refuse_clashes
@@ -74,6 +76,7 @@ def gather(job: Job, load: str, now: datetime) -> Publication:
     m, d = job.message, job.warehouse.dialect
     _refuse_ours(job)
     _refuse_clashes(job)
+    _refuse_removals(job)
     found = parts(job.stage, job.rounds, job.found)
     grown = [united_over(t, found.get(t.name, [])) for t in _tables(job)]
     shown = {t.name: job.chain.checked(t, job.destination, now) for t in grown}
@@ -81,6 +84,7 @@ def gather(job: Job, load: str, now: datetime) -> Publication:
         _table(job, planned, table, shown, n, found.get(table.name, []))
         for n, (planned, table) in enumerate(zip(_tables(job), grown, strict=True))
     )
+    written = {t.name: Written(t, shown[t.name], _goal(job, shown[t.name])) for t in grown}
     cells = job.landing(len(tables), ours.physical(d, ours.CELLS_LANDING))
     if job.warehouse.traits.lands:
         job.warehouse.copy(cells, _cells(job))
@@ -100,7 +104,24 @@ def gather(job: Job, load: str, now: datetime) -> Publication:
         state=_state(job),
         warnings=tuple(dict.fromkeys(w for s in shown.values() for w in s.warnings)),
         migrates=job.plan.migrate,
+        removals=tuple(_removals(job, written)),
     )
+
+
+def _removals(job: Job, written: Mapping[str, Written]) -> Iterator[tuple[str, Statement]]:
+    """Land the values of all tombstones; the statements that delete by them."""
+    numbers = count(len(written) + 1)
+    found = removals(
+        job.warehouse.dialect,
+        written,
+        job.found.deletes,
+        lambda columns: job.landing(next(numbers), PhysicalTable("", columns)),
+        job.message.source,
+        naive(job.plan.sync_time),
+    )
+    for removal in found:
+        job.warehouse.copy(removal.landing, removal.rows)
+        yield from removal.statements
 
 
 def _tables(job: Job) -> Iterator[Table]:
@@ -121,8 +142,7 @@ def _table(
     warehouse, d, shown = job.warehouse, job.warehouse.dialect, all_[table.name]
     above = all_.get(table.parent) if table.parent else None
     parent = d.name_of(above.table.name) if above else None
-    started = job.plan.sync_time.astimezone(UTC)
-    goal = target(d, shown.table, job.destination, job.plan.sync_id or job.plan.run, started)
+    goal = _goal(job, shown)
     migration = diff(
         warehouse.describe(goal.shape.name),
         goal.shape,
@@ -140,6 +160,7 @@ def _table(
         and goal.append
         and not migration.rebuild
         and not shown.filters
+        and not any(p.place for p in loadable)
         and _fits(job, goal, found)
     )
     dropped = 0
@@ -160,6 +181,12 @@ def _table(
         dropped=dropped,
         declared=declared(d, goal, parent),
     )
+
+
+def _goal(job: Job, shown: Shown) -> Target:
+    started = job.plan.sync_time.astimezone(UTC)
+    run = job.plan.sync_id or job.plan.run
+    return target(job.warehouse.dialect, shown.table, job.destination, run, started)
 
 
 def _fits(job: Job, goal: Target, found: Rows) -> bool:
@@ -183,6 +210,17 @@ def _refuse_ours(job: Job) -> None:
                 f"in destination '{m.destination}'; nothing was loaded",
                 f"leave it out: skip_tables: [{table.name}]",
             )
+
+
+def _refuse_removals(job: Job) -> None:
+    """Raises Permanent where nothing can be deleted: a reader would take for living what the source took back."""
+    if job.found.deletes and job.writes and not job.warehouse.traits.lands:
+        names = sorted({table for (table, _), _ in job.found.deletes})
+        raise Permanent(
+            f"the source deletes rows of table '{names[0]}', and destination '{job.message.destination}' writes "
+            "files, from which no row can be deleted; nothing was loaded",
+            f"load it into a database, or leave it out (skip_tables: [{names[0]}])",
+        )
 
 
 def _refuse_clashes(job: Job) -> None:

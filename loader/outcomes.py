@@ -10,18 +10,20 @@ was ok in a round already loaded gives nothing more, so that `retry` doubles not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from contracts import layout
 from contracts.apart import of_table
-from contracts.commit import Commit, Outcome, Part
+from contracts.commit import Cell, Commit, Outcome, Part, Tombstone
 from contracts.errors import NotFound, Permanent, Reason, Transient
 from contracts.plan import Plan, PlannedTable, Shard
 from contracts.stage import Stage
 from contracts.table import Table
 from loader.ahead import ahead
 from loader.publication import Counts
+from loader.sieve import Place, Sieve
 
 Key = tuple[str, str]  # table, client
 READ_AHEAD = 16  # commits asked for at once, where each takes a round trip
@@ -41,6 +43,7 @@ class Seen:
     message: str = ""
     cursor: Mapping[str, str] = field(default_factory=dict)
     sliced: bool = False
+    deletes: tuple[Tombstone, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -57,7 +60,8 @@ class Survey:
     """The result of reading every commit of the table once.
 
     `expected`: rows to load per table. `taken` names the round that a cell's rows come from, 0 for none, where
-    a single commit does not say it: of cells of several rounds, and of sliced cells.
+    a single commit does not say it: of cells of several rounds, and of sliced cells. `deletes`: tombstones of the
+    cells that are loaded now.
     """
 
     pending: tuple[int, ...]
@@ -65,6 +69,7 @@ class Survey:
     expected: dict[str, int] = field(default_factory=dict)
     cursors: dict[str, str] = field(default_factory=dict)
     taken: dict[Key, int] = field(default_factory=dict)
+    deletes: list[tuple[Key, tuple[Tombstone, ...]]] = field(default_factory=list)
 
     def takes(self, round_: int, table: str, client: str) -> bool:
         return self.taken.get((table, client), round_) == round_
@@ -83,6 +88,8 @@ class Survey:
         if source:
             self.expected[source.table] = self.expected.get(source.table, 0) + source.rows
             agree(self.cursors, source)
+            if source.deletes:
+                self.deletes.append((source.key, source.deletes))
         apart = not alone or (source is None and last.sliced)
         if apart and any(e.round in self.pending for e in entries):
             self.taken[last.key] = source.round if source else 0
@@ -96,12 +103,13 @@ class Survey:
 class Loadable:
     """A part with the number of its rows that are loaded. `dropped` names every client that is left out,
     also those whose rows come from another round; `cells` is empty, to be small. `form`: the schema of the
-    part; None: as planned.
+    part; None: as planned. `place`: where tombstones of its commit may concern it.
     """
 
     part: Part
     rows: int
     form: Table | None = None
+    place: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,12 @@ def parts(stage: Stage, rounds: list[Round], found: Survey) -> dict[str, list[Lo
             given = {
                 (c.table, c.client) for c in commit.cells if c.outcome == "ok" or c.rows or c.cursor
             }
+            sieve = Sieve(narrowed(commit))
+            before: dict[str, Counter[str]] = defaultdict(Counter)
             for part in commit.parts:
+                touched = sieve.touches(part.table)
+                at = Place(sieve, dict(before[part.table]), tuple(part.cells)) if touched else None
+                before[part.table].update(part.cells)
                 dropped = set(part.dropped)
                 for client in part.cells:
                     key = part.table, client
@@ -171,7 +184,7 @@ def parts(stage: Stage, rounds: list[Round], found: Survey) -> dict[str, list[Lo
                     slim = {"dropped": tuple(sorted(dropped)), "cells": {}}
                     form = commit.form(part)
                     form = forms.setdefault(form, form)
-                    loadable = Loadable(part.model_copy(update=slim), rows, form)
+                    loadable = Loadable(part.model_copy(update=slim), rows, form, at)
                     result.setdefault(part.table, []).append(loadable)
     return result
 
@@ -200,9 +213,9 @@ def cells(stage: Stage, round_: Round) -> Iterator[Seen]:
         for client, found in sizes.items():
             _refuse_repeats(round_, client, found)
     for seen in joined.values():
-        # A cell whose other slice failed gives no rows and no cursor.
+        # A cell whose other slice failed gives no rows and no cursor, and takes nothing back.
         whole = replace(seen, sliced=True)
-        yield whole if seen.outcome == "ok" else replace(whole, rows=0, cursor={})
+        yield whole if seen.outcome == "ok" else replace(whole, rows=0, cursor={}, deletes=())
 
 
 def _refuse_repeats(round_: Round, client: str, sizes: Mapping[str, list[int]]) -> None:
@@ -249,8 +262,11 @@ def _of_shard(stage: Stage, round_: Round, shard: Shard, commit: Commit) -> Iter
                     reason=verdict.reason, message=verdict.message,
                 )  # fmt: skip
         return
-    for c in commit.cells:
-        yield Seen(c.table, c.client, number, c.outcome, c.rows, c.reason, c.message, c.cursor)
+    for c in narrowed(commit):
+        yield Seen(
+            c.table, c.client, number, c.outcome, c.rows, c.reason, c.message, c.cursor,
+            deletes=c.deletes,
+        )  # fmt: skip
     if len(commit.cells) == shard.cells * len(selected):
         return
     # A cell that was planned but that the commit does not mention did not end ok.
@@ -264,13 +280,32 @@ def _of_shard(stage: Stage, round_: Round, shard: Shard, commit: Commit) -> Iter
                 )  # fmt: skip
 
 
+def narrowed(commit: Commit) -> Sequence[Cell]:
+    """Its cells, whose tombstones take along only children that are loaded: where they could not be read again,
+    the old ones stay.
+    """
+    if not any(c.deletes for c in commit.cells):
+        return commit.cells
+    given = {(c.table, c.client) for c in commit.cells if c.gives}
+
+    def kept(cell: Cell) -> Cell:
+        found = []
+        for t in cell.deletes if cell.gives else ():
+            relations = tuple(r for r in t.relations if (r[0], cell.client) in given)
+            found.append(t.model_copy(update={"relations": relations}))
+        return cell.model_copy(update={"deletes": tuple(found)})
+
+    return [kept(c) for c in commit.cells]
+
+
 def _join(left: Seen | None, right: Seen) -> Seen:
     if left is None:
         return right
     worst = max(left, right, key=lambda s: _SEVERITY[s.outcome])
     cursor = dict(left.cursor)
     agree(cursor, right)
-    return replace(worst, rows=left.rows + right.rows, cursor=cursor)
+    deletes = (*left.deletes, *right.deletes)
+    return replace(worst, rows=left.rows + right.rows, cursor=cursor, deletes=deletes)
 
 
 def agree(cursors: dict[str, str], seen: Seen) -> None:

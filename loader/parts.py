@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -32,7 +33,7 @@ def rows(
     """The rows of one table, streamed part by part, as the destination's transformers show them.
 
     `table` is the planned one, grown over all parts. Files in place are offered only if each of them has its
-    columns, and no transformer touches the rows.
+    columns, and neither a transformer nor a tombstone touches the rows.
     """
     _refuse_mixed(planned, parts)
     types = [d.map_type(c.type).arrow for c in goal.table.columns]
@@ -44,16 +45,19 @@ def rows(
         nonlocal left_out
         left_out = 0
         for loadable in parts:
-            form = loadable.form or planned
+            form, place = loadable.form or planned, loadable.place
+            seen = Counter(place.before) if place else Counter()
             for part in read_part(store, loadable.part, form, format_):
                 batch = fitted(part, table)
-                kept = shown.batch(batch) if shown.batch else batch
+                left = place.sifted(table, seen, batch) if place else batch
+                kept = shown.batch(left) if shown.batch else left
                 left_out += batch.num_rows - kept.num_rows
                 if kept.num_rows:
                     yield _converted(kept, goal, schema, loadable.part.key)
 
     expressions = () if shown.batch else _expressions(d, goal)
-    in_place = format_ == "parquet" and expressions and alike(parts, planned, table)
+    plain = alike(parts, planned, table) and not any(p.place for p in parts)
+    in_place = format_ == "parquet" and expressions and plain
     files = _files(store, parts) if in_place else None
     return Rows(schema, batches, files, expressions, lambda: left_out)
 

@@ -7,6 +7,7 @@ first, so that of two loads of a table one waits for the other, and the later on
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,8 +71,10 @@ class Publication:
     """One load, ready to be published. Times are naive UTC, as the columns of the warehouse are.
 
     `expected` is the fence as it was when the load began: rounds that it names were left out.
-    `cells` is a landing table of the load's cells (`ours.CELLS_LANDING`). `sync_id`: what `{{SYNC_ID}}` stands
-    for; empty: the run's id. `migrates`: tables may be made and altered. `confirm` is called as the last step before the commit; what it raises undoes
+    `cells` is a landing table of the load's cells (`ours.CELLS_LANDING`). `removals`: statements that delete what
+    the source took back, with the table that each is about. `sync_id`: what `{{SYNC_ID}}` stands
+    for; empty: the run's id. `migrates`: tables may be made and altered. `confirm` is called as the last step
+    before the commit; what it raises undoes
     the publish.
     """
 
@@ -89,6 +92,7 @@ class Publication:
     cursors: Mapping[str, str]
     state: PhysicalTable | None
     warnings: tuple[str, ...] = ()
+    removals: tuple[tuple[str, Statement], ...] = ()
     sync_id: str = ""
     migrates: bool = True
     confirm: Callable[[], None] = lambda: None
@@ -129,7 +133,14 @@ def publish(session: Session, d: Dialect, p: Publication) -> Published:
             f"another load of '{p.top}' was published while this one was copied",
             "it is tried again",
         )
-    tables = tuple(_table(session, d, p, t) for t in p.tables)
+    for t in p.tables:
+        for statement in sql.rebuild(d, t.rebuild, t.landing.name + "_new") if t.rebuild else ():
+            _run(session, statement)
+    # Before any merge: what is in the tables now is older than what the source took back.
+    removed: Counter[str] = Counter()
+    for name, statement in p.removals:
+        removed[name] += _run(session, statement)
+    tables = tuple(_table(session, d, p, t, removed[t.table]) for t in p.tables)
     _set_cursors(session, d, p)
     _record(session, d, p, tables)
     p.confirm()
@@ -187,11 +198,11 @@ def recorded(session: Session, d: Dialect, load: str) -> tuple[LoadedTable, ...]
     )
 
 
-def _table(session: Session, d: Dialect, p: Publication, t: TablePublication) -> LoadedTable:
+def _table(
+    session: Session, d: Dialect, p: Publication, t: TablePublication, removed: int
+) -> LoadedTable:
     statements: list[Statement] = []
     repeated = 0
-    if t.rebuild:
-        statements += sql.rebuild(d, t.rebuild, t.landing.name + "_new")
     if t.rows:
         check_copied(t.table, session.append(t.target, t.rows), t.copied)
     elif t.copied and t.mode == "append":
@@ -203,7 +214,7 @@ def _table(session: Session, d: Dialect, p: Publication, t: TablePublication) ->
         statements += sql.delete_stale(
             d, t.target, t.table, p.cells, t.stale, p.source, p.sync_time
         )
-    counts = {"published": t.copied if t.rows else 0, "stale": 0}
+    counts = {"published": t.copied if t.rows else 0, "stale": removed}
     for statement in statements:
         touched = _run(session, statement)
         if statement.counts:

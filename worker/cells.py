@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from contracts.commit import Cell, Outcome
+from contracts.commit import Cell, Outcome, Tombstone
 from contracts.errors import Permanent, Reason
 from contracts.table import ID, Table
 from worker.sources.base import CellDone, Checkpoint
@@ -20,6 +20,8 @@ class _State:
     message: str = ""
     cursor: dict[str, str] = field(default_factory=dict)
     checkpointed: bool = False
+    deletes: list[Tombstone] = field(default_factory=list)
+    sure_deletes: int = 0  # of them, before the last checkpoint
 
 
 class Cells:
@@ -47,6 +49,11 @@ class Cells:
         state = self._state(event.table, event.client)
         state.checkpointed = True
         state.cursor = dict(event.cursor)
+        state.sure_deletes = len(state.deletes)
+
+    def deleted(self, table: str, client: str, tombstones: Sequence[Tombstone]) -> None:
+        """Rows of an open cell are gone."""
+        self._state(table, client).deletes += tombstones
 
     def done(self, event: CellDone, message: str) -> None:
         """The end of an open cell; the source's own words are masked in `message`."""
@@ -54,6 +61,7 @@ class Cells:
         self._end(state, event.outcome, event.reason, message)
         if event.outcome == "ok":
             state.cursor |= event.cursor
+            state.sure_deletes = len(state.deletes)
 
     def fail(self, table: str, client: str, reason: Reason, message: str) -> None:
         """A cell whose rows could not be taken; what the source still says about it is ignored."""
@@ -88,7 +96,7 @@ class Cells:
         below.message = f"{parent} did not end ok: {above.message}"[:MESSAGE_CHARS]
         if not above.checkpointed:
             # A cursor without its rows would pass them for ever.
-            below.checkpointed, below.cursor = False, {}
+            below.checkpointed, below.cursor, below.sure_deletes = False, {}, 0
             yield table, client
 
     def _fail_tree(
@@ -100,7 +108,7 @@ class Cells:
                 state.outcome, state.reason = "failed", "parent"
                 state.message = f"{failed} failed, and the ids of this tree are random"
             if state.outcome == "failed":
-                state.checkpointed, state.cursor = False, {}
+                state.checkpointed, state.cursor, state.sure_deletes = False, {}, 0
                 yield table.name, client
 
     def _has_random_parents(self, tree: Sequence[Table]) -> bool:
@@ -122,6 +130,7 @@ class Cells:
                 reason=state.reason,
                 message=state.message,
                 cursor=state.cursor,
+                deletes=tuple(state.deletes[: state.sure_deletes]),
             )
             for (table, client), state in self._states.items()
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -29,8 +29,9 @@ from worker.limits.pace import Paced
 from worker.limits.process import Limits
 from worker.opened import Opened, OpenedSources
 from worker.sources import registry
-from worker.sources.base import Cancelled, CellDone, Checkpoint, Context, Event, Rows
+from worker.sources.base import Cancelled, CellDone, Checkpoint, Context, Deleted, Event, Rows
 from worker.stamp import Stamp
+from worker.tombstones import MOST, tombstones
 from worker.writer import Writer
 
 
@@ -62,6 +63,10 @@ class Extraction:
         self._began = (
             attempt.started
         )  # when it had its place in flight: waiting for one is not reading
+        self._written: defaultdict[str, Counter[str]] = defaultdict(
+            Counter
+        )  # client → table → rows
+        self._deletes = 0
         work = job.work
         self._stamps = {
             t.name: Stamp(t, job.source.name, job.plan.sync_time)
@@ -231,7 +236,7 @@ class Extraction:
 
     def _check(self, given: Event) -> bool:
         """Whether the event is for an open cell. Raises Permanent for a cell of another shard."""
-        if isinstance(given, Rows) and given.table not in self._stamps:
+        if isinstance(given, Rows | Deleted) and given.table not in self._stamps:
             return False  # a table that is only walked through
         return self._cells.is_open(given.table, given.client)
 
@@ -245,8 +250,11 @@ class Extraction:
                     self._cells.fail(table, client, "schema", masked(str(error)))
                     return
                 self._writer.write(self._stamps[table].table, client, batch)
+                self._written[client][table] += batch.num_rows
                 if self._around.guard.pressed():
                     self._relieve()
+            case Deleted():
+                self._delete(given, masked)
             case Checkpoint():
                 self._cells.checkpoint(given)
                 self._writer.confirm(table, client)
@@ -254,6 +262,23 @@ class Extraction:
                 self._cells.done(given, masked(given.message))
                 if given.outcome == "ok":
                     self._writer.confirm(table, client)
+
+    def _delete(self, given: Deleted, masked: Callable[[str], str]) -> None:
+        """Note what went. What cannot be carried out fails its cell: no row would be deleted that should go."""
+        tables = {name: stamp.table for name, stamp in self._stamps.items()}
+        try:
+            found = tombstones(given, tables, self._written[given.client])
+            self._deletes += len(found)
+            if self._deletes > MOST:
+                raise Permanent(
+                    f"{given.table}: the source deletes rows in more than {MOST:,} ways in one shard, "
+                    "more than a commit holds"
+                )
+        except Permanent as error:
+            reason: Reason = getattr(error, "reason", "failed")
+            self._cells.fail(given.table, given.client, reason, masked(str(error)))
+            return
+        self._cells.deleted(given.table, given.client, found)
 
     def _stamped(self, table: str, client: str, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch as the table has it, which grows for it where it may. Raises SchemaChanged."""

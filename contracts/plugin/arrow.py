@@ -219,7 +219,9 @@ def wire_field(field: pa.Field) -> pa.Field:
 
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     if batch.num_columns != len(schema):
-        raise pa.ArrowInvalid(f"{batch.num_columns} columns instead of {len(schema)}: {schema.names}")
+        raise pa.ArrowInvalid(
+            f"{batch.num_columns} columns instead of {len(schema)}: {schema.names}"
+        )
     columns = []
     for column, field in zip(batch.columns, schema, strict=True):
         try:

@@ -5,13 +5,14 @@ Batches carry the types of `contracts.types`; bytes, protobuf and Arrow's metada
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import pyarrow as pa
 
+from contracts.errors import Permanent
 from contracts.table import Table
 
 
@@ -87,6 +88,30 @@ class Deleted:
     table: str
     where: tuple[Group, ...] = ()
     relations: tuple[Relation, ...] = ()
+
+    def alternatives(self, most: int = 10_000) -> list[dict[str, pa.Array]]:
+        """`where` as alternatives: column → value; a row goes if it has all values of one of them.
+
+        A condition that no row can meet gives none. Raises Permanent for more than `most`.
+        """
+        found: list[dict[str, pa.Array]] = [{}]
+        for group in self.where:
+            pairs = [{p.column: p.value} for p in group.predicates]
+            choices = pairs if group.grouping == "or" else [_all_of(pairs)]
+            found = [b for a in found for c in choices if (b := _all_of([a, c])) is not None]
+            if len(found) > most:
+                raise Permanent(f"{self.table}: the plugin deletes rows in more than {most:,} ways")
+        return found
+
+
+def _all_of(pairs: Sequence[dict[str, pa.Array] | None]) -> dict[str, pa.Array] | None:
+    """All of these together; None if a column would have two values."""
+    found: dict[str, pa.Array] = {}
+    for pair in pairs:
+        if pair is None or any(not found.get(c, v).equals(v) for c, v in pair.items()):
+            return None
+        found |= pair
+    return found
 
 
 @dataclass(frozen=True)

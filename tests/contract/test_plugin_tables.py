@@ -13,6 +13,7 @@ from tests.contract.test_postgresql import PostgresPlace
 from tests.suites.evolution import EvolutionSuite
 from tests.suites.files import FilesPlace
 from tests.suites.own_clients import OwnClientsSuite
+from tests.suites.tombstones import TombstonesSuite
 
 
 class DuckDB:
@@ -67,3 +68,12 @@ class TestEvolutionInFiles(EvolutionSuite):
     def found(self, place: Any) -> list[dict[str, Any]]:
         rows = [{k: v for k, v in r.items() if not k.startswith("_cq_")} for r in place.rows()]
         return sorted(rows, key=lambda row: int(row["id"]))
+
+
+class TestTombstonesInDuckDB(DuckDB, TombstonesSuite):
+    pass
+
+
+@pytest.mark.postgres
+class TestTombstonesInPostgreSQL(PostgreSQL, TombstonesSuite):
+    pass

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import types
-from contracts.commit import Attempt, Cell, Commit, Part
+from contracts.commit import Attempt, Cell, Commit, Part, Tombstone, Value
 from contracts.cursors import Cursors, Failure
 from contracts.errors import Permanent, SharderError, VersionUnknown
 from contracts.history import History
@@ -81,7 +81,9 @@ DOCUMENTS = {
         run=RUN, shard="01-0000002", attempt="a1", started=T0, ended=T1,
         parts=(Part(key="runs/x/data/00000.parquet", table="t", rows=1, bytes=900, checksum="crc32:0badcafe", cells={"a": 1}),
                Part(key="runs/x/data/00001.parquet", table="t", rows=2, bytes=900, checksum="crc32:0badcafe", cells={"a": 2}, form=1)),
-        cells=(Cell(table="t", client="a", outcome="ok", rows=3),),
+        cells=(Cell(table="t", client="a", outcome="ok", rows=3, deletes=(
+            Tombstone(where={"id": Value(type="int64", text="7")}, relations=(("c", "t"),), before={"t": 1, "c": 0}),
+        )),),
         tables=(Table("t", (Column("id", pa.int64(), nullable=False, primary_key=True), Column("new", types.JSON)),
                       own_client_ids=True, evolves=True),),
     ),

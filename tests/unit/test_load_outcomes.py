@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from contracts.commit import Cell, Commit, Part
+from contracts.commit import Cell, Commit, Part, Tombstone, Value
 from contracts.errors import Permanent, Transient
 from contracts.plan import Plan
 from contracts.spec import PluginSettings
@@ -279,3 +279,18 @@ def test_slices_that_all_bring_the_same_are_told_from_a_plugin_that_keeps_to_the
 def test_slices_of_a_plugin_that_differ_are_taken(run):
     run.round([shard({"a": rows(1, 2)}, slice=(0, 2)), shard({"a": rows(3)}, slice=(1, 2))])
     assert survey(run.stage, of_plugin(rounds(run)), (1,)).expected == {"items": 3}
+
+
+@pytest.mark.parametrize("second", ["ok", "failed"])
+def test_slices_take_rows_back_together_or_not_at_all(run, second):
+    run.round([
+        shard({"a": ()}, slice=(0, 2), missing=True), shard({"a": ()}, slice=(1, 2), missing=True),
+    ])  # fmt: skip
+    for n, outcome in enumerate(("ok", second)):
+        gone = Tombstone(where={"id": Value(type="int64", text=str(n))}, before={"items": 0})
+        cell = Cell(table="items", client="a", outcome=outcome, deletes=(gone,))
+        run.stage.create_commit(Commit(
+            run=run.run, shard=f"01-000000{n}", attempt="a", started=NOW, ended=NOW, cells=(cell,),
+        ))  # fmt: skip
+    found = [t.where["id"].text for _, deletes in surveyed(run).deletes for t in deletes]
+    assert found == (["0", "1"] if second == "ok" else [])

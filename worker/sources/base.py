@@ -79,6 +79,21 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Deleted:
+    """Rows that the source knows to be gone: older ones, and those that it has sent before in this attempt.
+
+    `where`: alternatives, each column → an array of one value; a row goes if it has all values of one of them.
+    `relations`: (child, parent) of tables whose rows go with those of their parents (by `_cq_parent_id`).
+    Takes effect with the rows of its cell: not at all if that fails.
+    """
+
+    table: str
+    client: str
+    where: Sequence[Mapping[str, pa.Array]]
+    relations: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """All rows of an incremental cell before this one may be kept, with this cursor, whatever comes after."""
 
@@ -102,7 +117,7 @@ class CellDone:
     cursor: Mapping[str, str] = field(default_factory=dict)
 
 
-Event = Rows | Checkpoint | CellDone
+Event = Rows | Deleted | Checkpoint | CellDone
 
 
 class Cancelled(Exception):

@@ -21,6 +21,7 @@ from worker.sources.base import (
     CellDone,
     Checkpoint,
     Context,
+    Deleted,
     Event,
     Rows,
     Source,
@@ -28,6 +29,7 @@ from worker.sources.base import (
     facts_of,
 )
 from worker.stamp import Stamp
+from worker.tombstones import tombstones
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
@@ -88,6 +90,10 @@ def read(
             case Rows(table, client, batch):
                 stamped = stamps[table](client, batch)
                 reading.rows.setdefault((table, client), []).append(stamped)
+            case Deleted():
+                tombstones(
+                    event, {t.name: t for t in tree}, {}
+                )  # raises for what no commit could hold
             case Checkpoint(cursor=cursor):
                 reading.cursors |= cursor
             case CellDone():
