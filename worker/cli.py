@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from contracts import settings
-from contracts.errors import Exit, InputError, SharderError
+from contracts.errors import Exit, InputError, SharderError, missing_extra
 from contracts.fleet import JOBS_PER_CHILD
 from contracts.observe import log
 
@@ -130,6 +130,59 @@ def shard(run_id: str, shard_id: str, stage_url: str, dry_run: bool) -> int:
         click.echo(line)
     ends = [*commit.cells, *([commit.verdict] if commit.verdict else [])]
     return Exit.PARTIAL if any(c.outcome == "failed" for c in ends) else Exit.OK
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("source")
+@click.argument("again", nargs=-1, metavar="[serve]")
+@click.option("--network", type=click.Choice(["unix", "tcp"]), default="tcp", show_default=True)
+@click.option(
+    "--address",
+    default="localhost:7777",
+    show_default=True,
+    help="HOST:PORT, or the path of a socket.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["trace", "debug", "info", "warn", "error"]),
+    default="info",
+    show_default=True,
+)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="json", show_default=True
+)
+@click.option("--no-sentry", is_flag=True, help="Accepted for CloudQuery's sake; does nothing.")
+@click.option("--license", "license_", default="", help="Accepted for CloudQuery's sake.")
+@click.option("--otel-endpoint", default="", help="Accepted for CloudQuery's sake.")
+@click.option("--otel-endpoint-insecure", is_flag=True, help="Accepted for CloudQuery's sake.")
+def serve(
+    source: str,
+    again: tuple[str, ...],
+    network: str,
+    address: str,
+    log_level: str,
+    log_format: str,
+    **moot: object,
+) -> None:
+    """Offer SOURCE to CloudQuery's CLI, as a plugin of protocol v3.
+
+    SOURCE is one of ours (aws, file, hackernews, sql), module:factory of one in Python, or module:Class of
+    CloudQuery's Python SDK. The CLI adds its own arguments, which begin with `serve` once more.
+
+    Example: worker serve hackernews serve --network unix --address /tmp/hn.sock
+    """
+    del moot
+    try:
+        from worker.serve import logs, server
+        from worker.serve.address import parse
+    except ModuleNotFoundError as error:
+        raise missing_extra(error.name or "grpc", "plugins", "`worker serve`") from error
+
+    logs.set_up(log_level, log_format)
+    if unknown := [word for word in again if word != "serve"]:
+        log.event("arguments_ignored", arguments=unknown)
+    register = server.served(source, log_level=log_level, log_format=log_format)
+    server.run(register, parse(network, address))
 
 
 def report(commit: Commit) -> list[str]:

@@ -51,7 +51,7 @@ class Shop(SimpleSource[Options]):
             self._trouble(client)
 
     def _order(self, client: str, n: int) -> Mapping[str, Any]:
-        at = f"2026-01-01T00:00:{n:02}Z"
+        at = f"2026-01-01T00:00:{n % 60:02}Z"
         return {"id": n, "at": at, "total": "12.50", "buyer": {"of": client}, "lines": 2}
 
     def _events(self, client: str, behind: int) -> Iterator[Chunk]:
