@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from contracts import types
-from contracts.errors import InputError, SchemaChanged
+from contracts.errors import InputError, Permanent, SchemaChanged
 from tests.fakes.shop import ORDERS, Options
 from tests.suites.source import SourceSuite, context, frozen, read
 from worker.sources import python
@@ -211,6 +211,15 @@ def test_a_module_beside_the_spec_is_not_run_but_the_variable_for_it_is_told(tmp
     with pytest.raises(InputError) as caught:
         python.options("mine_alone:Shop")
     assert f"set PYTHONPATH={tmp_path}" in caught.value.hint
+
+
+def test_a_machine_may_have_a_list_of_what_it_loads(tmp_path, monkeypatch):
+    (tmp_path / "acme.py").write_text("raise AssertionError")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("SHARDER_ALLOWED_PLUGINS", "cloudquery/*, python:tests.fakes.*")
+    with pytest.raises(Permanent, match="not among the plugins that this machine runs"):
+        python.options("acme:Shop")
+    assert python.options(PATH) is Options
 
 
 def test_a_factory_that_makes_no_source_is_told_what_is_lacking():

@@ -8,6 +8,7 @@ not run code because it lies beside a text.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 import traceback
@@ -18,6 +19,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from contracts.errors import InputError
+from contracts.plugin import allowed
+from contracts.plugin.plugin import Plugin
 from contracts.specfile import nearest
 from worker.sources.base import Context, Source
 
@@ -35,9 +38,12 @@ class FreeForm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
-def factory(path: str) -> Factory:
-    """What the path names. Raises InputError if there is no such module or attribute."""
+def factory(path: str, environment: Mapping[str, str] = os.environ) -> Factory:
+    """What the path names. Raises InputError if there is no such module or attribute, and NotAllowed
+    before anything is imported, if the list of this machine does not have it.
+    """
     module, attribute = parts(path)
+    allowed.refuse(Plugin("source", attribute, path, "python"), environment)
     found: Any = _module(module, path)
     for name in attribute.split("."):
         if not hasattr(found, name):
