@@ -16,6 +16,8 @@ from contracts.errors import InputError
 from sharder import authoring
 from sharder.check import check
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = Path(sys.executable).parent
 
 

@@ -265,6 +265,9 @@ class TestSpec:
             serving("hackernews", tmp_path) as client,
         ):
             client.test({"base_url": site.url})
+            client.init({"base_url": site.url})
+            assert failures(list(client.sync(ALL))) == []
+            client.test({"base_url": site.url})  # a sync that has ended stops nothing
             with pytest.raises(Permanent, match="unknown key 'base_urls'"):
                 client.test({"base_urls": site.url})
         spec = {"path": str(tmp_path / "no" / "*.csv"), "columns": {"id": "int64"}}
@@ -295,6 +298,7 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield found
 
 
+@pytest.mark.slow
 class TestState:
     @pytest.mark.parametrize("checkpoints", [True, False])
     def test_a_second_sync_goes_on_where_the_first_ended(
@@ -324,6 +328,7 @@ class TestState:
             list(client.sync(SyncRequest(("*",), backend=backend)))
 
 
+@pytest.mark.slow
 class TestProgram:
     def test_it_starts_with_the_arguments_of_the_cli_and_ends_at_once(self, tmp_path: Path):
         with served(SHOP, tmp_path, environment={"PYTHONPATH": "."}) as found:

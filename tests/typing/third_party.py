@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+from pydantic import BaseModel
 
 from contracts.errors import NotFound
 from contracts.store import Entry, Store, Upload
@@ -24,6 +25,7 @@ from worker.sources.base import (
     Splitter,
     Work,
 )
+from worker.sources.python.author import Chunk, Cursor, SimpleSource, table
 
 ANSWERS = Table("answers", (Column("id", pa.int64(), nullable=False, primary_key=True),))
 
@@ -58,6 +60,29 @@ def open(spec: Mapping[str, Any], context: Context) -> Source:  # noqa: A001  # 
 
 
 splitter: Splitter = Answers()
+
+
+class Options(BaseModel):
+    questions: list[str]
+
+
+class Simple(SimpleSource[Options]):
+    """The same with the base class for authors."""
+
+    declares = (table("answers", {"id": "int64"}, key="id"),)
+
+    def client_ids(self, table: str) -> Sequence[str]:
+        return self.options.questions
+
+    def rows(self, table: str, client: str, cursor: str) -> Iterator[Chunk]:
+        yield [{"id": 42}]
+        yield Cursor("42")
+
+
+def simple(spec: Mapping[str, Any], context: Context) -> Source:
+    return Simple(spec, context)
+
+
 grouper: Grouper = Answers()
 
 

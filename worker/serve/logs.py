@@ -26,11 +26,12 @@ class Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         found = facts(record)
-        line = orjson.dumps(found, default=str)
-        if len(line) > LINE_BYTES:
-            spare = LINE_BYTES // 4
-            short = {k: v[:spare] if isinstance(v, str) else v for k, v in found.items()}
-            line = orjson.dumps(dict(list(short.items())[:6]), default=str)
+        line = b""
+        for most in (LINE_BYTES, 1000, 250, 50):
+            cut = {k: v[:most] if isinstance(v, str) else v for k, v in found.items()}
+            line = orjson.dumps(cut, default=str)
+            if len(line) <= LINE_BYTES:
+                break
         return line.decode()
 
 

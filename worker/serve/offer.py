@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -42,8 +43,9 @@ class Offer:
 
     @property
     def name(self) -> str:
-        """`aws`; of `acme.shop:Shop` it is `shop`."""
-        return self.plugin.partition(":")[2].lower() or self.plugin
+        """`aws`; of `acme.shop:Shop` it is `shop`, as of `acme.shop:open`."""
+        module, _, factory = self.plugin.partition(":")
+        return (module.rpartition(".")[2] if factory in {"", "open"} else factory).lower()
 
     @property
     def version(self) -> str:
@@ -76,9 +78,14 @@ class Offer:
             raise InputError(f"the source '{self.name}' has no spec yet", "call Init first")
         return self._source
 
-    def cancelled_by(self, question: Callable[[], bool]) -> None:
-        """What the source asks in long loops."""
+    @contextmanager
+    def until(self, question: Callable[[], bool]) -> Iterator[None]:
+        """What the source asks in long loops within the block: whether it should stop."""
         self._cancelled = question
+        try:
+            yield
+        finally:
+            self._cancelled = _never
 
     def trees(
         self, tables: Sequence[str], skip: Sequence[str], *, skip_children: bool

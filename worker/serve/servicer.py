@@ -87,8 +87,7 @@ class Plugin(plugin_pb2_grpc.PluginServicer):
     def Sync(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         """The next message is taken when there is room for it: a client that stops, stops the source."""
         wanted = request_of(request)
-        with self._alone(context):
-            self._offer.cancelled_by(lambda: not context.is_active())
+        with self._alone(context), self._offer.until(lambda: not context.is_active()):
             trees = self._offer.trees(
                 wanted.tables, wanted.skip_tables, skip_children=wanted.skip_dependent_tables
             )
