@@ -1,8 +1,9 @@
 """Feeds broken documents to everything that reads them: `python -m tests.fuzz_documents --seconds 300`.
 
-One object of a small run is broken at a time: plan, chunk, clients, spec, cursors, commit, receipt, part,
-lease, summary, history. Then the real worker, loader, watcher, status, retry and gc meet it. What is right: they
-go on, or say so in an error of ours; nobody hangs, nothing of somebody else is touched.
+One object is broken at a time: plan, chunk, clients, spec, cursors, start marker, commit, receipt, part, lease,
+cancellation, summary, conclusion, history, tables to migrate. They are of a closed run (`run-0`), one that waits for its
+load and one that waits for its shards. Then the real worker, loader, watcher, status, retry and gc meet it. What is
+right: they go on, or say so in an error of ours; nobody hangs, nothing of somebody else is touched.
 Every finding prints the seed that makes it again: `--seed N --seconds 1`.
 """
 
@@ -25,21 +26,29 @@ from typing import Any
 
 import duckdb
 
-from contracts.errors import SharderError
+from contracts import layout
+from contracts.commit import Attempt
+from contracts.errors import Permanent, SharderError
 from contracts.queue import Message
 from contracts.stage import Stage
 from contracts.store import open_store
-from sharder import gc, lease, status, undone
-from sharder.drive import Drive
+from loader.conclude import conclude
+from loader.load import load
+from loader.migrating import migrate
+from loader.prepare import prepare
+from sharder import gc, lease, listing, status, undone
+from sharder.drive import Drive, cancel
 from sharder.flight import EMBEDDED
+from sharder.retry import plan_retry
 from tests.fakes import runs
 from tests.fakes.mutate import mutated
-from tests.fakes.stage import StageRun, StillHeart, rows, shard, table
+from tests.fakes.stage import Bad, Good, StageRun, StillHeart, rows, shard, table
 from worker.extract import extract
 from worker.sources.base import Context
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SLOW_S = 20.0
+RUNS = ("run-0", "run-1", "run-2")
 CANARY = [(1, "alive")]
 
 
@@ -62,20 +71,45 @@ class Quiet:
 
 
 class Ground:
-    """A directory with one whole run, from which each try gets a copy."""
+    """A directory with runs in all states, from which each try gets a copy."""
 
     def __init__(self, home: Path, format_: str) -> None:
         self.whole, self.home = home / "whole", home / "try"
         (self.whole / "files").mkdir(parents=True)
         (self.whole / "files" / "people.csv").write_text("id,name\n1,ann\n2,bob\n")
         stage = Stage(open_store(str(self.whole / "stage")))
+        self._write_closed(stage, format_)
         self._write_load(format_)
         self._write_extraction(stage, format_)
+        stage.write_tables(stage.plan("run-0", 1).model_copy(update={"run": "run-3"}))
+        for n in range(2):
+            stage.store.put(layout.spec("run-3", n), stage.store.get(layout.spec("run-0", n)))
         own = lease.Leases(stage.store, "run-1", [("src", "w")])
         own.take()
         own.leave()  # nobody renews it in what the tries are copied from
         with duckdb.connect(str(self.whole / "w.duckdb")) as warehouse:
             warehouse.execute("CREATE TABLE canary AS SELECT 1 AS id, 'alive' AS v")
+
+    def _write_closed(self, stage: Stage, format_: str) -> None:
+        """Loaded, closed, concluded and cancelled; one of its cells is left to be tried again."""
+        run = StageRun(
+            self.whole / "stage", table(), spec={"connection_string": "${W}"}, format_=format_, state="cq_state",
+            run="run-0", sync_time=NOW - timedelta(days=2), environment={"W": str(self.whole / "w.duckdb")},
+        )  # fmt: skip
+        run.round(
+            [shard({"a": Good(rows(1, 2), {"items/a": "2"})}), shard({"b": Bad(rows=rows(9))})]
+        )
+        assert run.load().outcome == "ok"
+        attempt = Attempt(run="run-0", job=layout.shard_id(1, 1), attempt="a0", started=NOW)
+        stage.start_attempt(attempt)
+        stage.give_up(attempt, Permanent("the first try was of no use"))
+        watcher = Drive(stage, Quiet(), stage.plan("run-0", 1), EMBEDDED, Quiet())
+        assert any(watcher.step()[1] for _ in range(9)), "the round does not close"
+        conclude(
+            Message("conclude", "run-0", destination="w", round=1), stage=stage, heart=StillHeart(),
+            environment=run.environment,
+        )  # fmt: skip
+        cancel(stage, "run-0", "somebody had enough")
 
     def _write_load(self, format_: str) -> None:
         run = StageRun(
@@ -98,6 +132,7 @@ class Ground:
         clients = source.clients(tables[0])
         self.messages = runs.write_run(
             stage, tables, list(clients.ids), path="cloudquery/file", spec=options, run="run-2", format_=format_,
+            cursors={"items/a": "1"},
         )  # fmt: skip
         source.close()
 
@@ -143,22 +178,32 @@ def _stage(home: Path) -> Stage:
 
 
 def _load(home: Path, ground: Ground) -> object:
-    from loader.load import load
+    return [
+        load(
+            Message("load", run, destination="w", source="src", table="items", round=1),
+            stage=_stage(home), heart=StillHeart(), environment={"W": str(home / "w.duckdb")},
+        )
+        for run in ("run-0", "run-1")
+    ]  # fmt: skip
 
-    message = Message("load", "run-1", destination="w", source="src", table="items", round=1)
-    return load(
-        message, stage=_stage(home), heart=StillHeart(), environment={"W": str(home / "w.duckdb")}
-    )
+
+def _conclude(home: Path, ground: Ground) -> object:
+    return conclude(
+        Message("conclude", "run-0", destination="w", round=1), stage=_stage(home), heart=StillHeart(),
+        environment={"W": str(home / "w.duckdb")},
+    )  # fmt: skip
 
 
 def _prepare(home: Path, ground: Ground) -> object:
-    from loader.prepare import prepare
+    message = Message("prepare", "run-1", destination="w")
+    stage = _stage(home)
+    prepare(message, stage=stage, environment={"W": str(home / "w.duckdb")})
+    return [stage.cursors(run, "w") for run in ("run-1", "run-2")]
 
-    prepare(
-        Message("prepare", "run-1", destination="w"), stage=_stage(home),
-        environment={"W": str(home / "w.duckdb")},
-    )  # fmt: skip
-    return None
+
+def _migrate(home: Path, ground: Ground) -> object:
+    message = Message("migrate", "run-3", destination="w")
+    return migrate(message, stage=_stage(home), environment={"W": str(home / "w.duckdb")})
 
 
 def _extract(home: Path, ground: Ground) -> object:
@@ -171,7 +216,7 @@ def _extract(home: Path, ground: Ground) -> object:
 
 def _drive(home: Path, ground: Ground) -> None:
     stage = _stage(home)
-    for run in ("run-1", "run-2"):
+    for run in RUNS:
         plan = stage.plan(run, 1)
         drive = Drive(stage, Quiet(), plan, EMBEDDED, Quiet())
         for _ in range(3):
@@ -187,12 +232,18 @@ def _status(home: Path, ground: Ground) -> None:
     list(status.open_rounds(stage))
 
 
+def _list(home: Path, ground: Ground) -> None:
+    found, _ = listing.table(_stage(home), NOW)
+    listing.lines(found)
+
+
 def _retry(home: Path, ground: Ground) -> None:
     stage = _stage(home)
-    for run in ("run-1", "run-2"):
+    for run in RUNS:
         rounds = [stage.plan(run, n) for n in stage.rounds(run)]
-        list(undone.cells(stage, rounds))
-        undone.loads(stage, rounds)
+        cells, loads = list(undone.cells(stage, rounds)), undone.loads(stage, rounds)
+        if cells or loads:
+            plan_retry(rounds, cells, now=NOW, load_again=loads)
 
 
 def _leases(home: Path, ground: Ground) -> None:
@@ -210,9 +261,12 @@ def _gc(home: Path, ground: Ground) -> None:
 MEETINGS: dict[str, Callable[[Path, Ground], object]] = {
     "prepare": _prepare,
     "load": _load,
+    "conclude": _conclude,
+    "migrate": _migrate,
     "extract": _extract,
     "drive": _drive,
     "status": _status,
+    "list": _list,
     "retry": _retry,
     "leases": _leases,
     "gc": _gc,
