@@ -12,11 +12,13 @@ from contracts.errors import Exit
 from tests.fakes import estates, specs
 from tests.fakes.contents import Contents, differences, of_duckdb, of_postgresql
 from tests.fakes.estates import CQ
-from tests.fakes.fleet import Fleet
+from tests.fakes.fleet import Fleet, ended
+from tests.fakes.plugins.programs import javascript_memory_or_skip
 from tests.fakes.servers import S3
 
 pytestmark = pytest.mark.timeout(300)
 
+DOOMED = "from tests.fakes.doomed import main; main()"
 SIZES = {"acme": 5, "beta": 2, "corp": 3}
 
 
@@ -138,6 +140,29 @@ def test_a_state_goes_on_where_the_last_run_ended(embedded):
     assert state == [("events/acme", "5"), ("events/beta", "5")]
 
 
+def test_a_state_is_kept_with_its_rows_whatever_dies(embedded):
+    """Worker and loader die once in every job, after one write more each time; then the source is read again."""
+    deaths = embedded.home / "deaths"
+
+    def submit(size: int, *, doomed: bool) -> None:
+        sizes = dict.fromkeys(("acme", "beta"), size)
+        source = estates.source(sizes, tables=["estate_events"], sizes=sizes, state_in="w")
+        write(embedded, source, estates.fleet(), specs.duckdb(write_mode="append"))
+        if not doomed:
+            embedded.sharder("submit", "spec.yml")
+            return
+        deaths.mkdir()
+        words = ("submit", "spec.yml", "--run-id", "r")
+        done = ended(embedded.start("sharder", *words, code=DOOMED, DOOMED_DEATHS=str(deaths), DOOMED_OFFSET="3"))  # fmt: skip
+        assert done.code == Exit.OK, done.said
+
+    submit(3, doomed=True)
+    assert len([*deaths.iterdir()]) > 1
+    submit(5, doomed=False)
+    expected = estates.contents({}, {a: range(1, 6) for a in ("acme", "beta")})
+    assert held(embedded)["estate_events"] == expected["estate_events"]
+
+
 def test_a_state_that_cloudquery_wrote_is_continued(embedded):
     with duckdb.connect(str(embedded.home / "w.duckdb")) as warehouse:
         warehouse.execute(
@@ -151,6 +176,18 @@ def test_a_state_that_cloudquery_wrote_is_continued(embedded):
     write(embedded, source, estates.fleet(), specs.duckdb())
     embedded.sharder("submit", "spec.yml")
     assert [r["seq"] for r in held(embedded)["estate_events"]] == [3, 4]
+
+
+def test_a_plugin_of_the_javascript_sdk_is_loaded(embedded):
+    body = {
+        "name": "memdb", "registry": "local", "path": javascript_memory_or_skip(), "tables": ["*"],
+        "destinations": ["w"],
+    }  # fmt: skip
+    write(embedded, {"kind": "source", "spec": body}, specs.duckdb())
+    done = embedded.sharder("submit", "spec.yml")
+    found = held(embedded)
+    assert len(found) == 4, done.said
+    assert sum(map(len, found.values())) == 11
 
 
 @pytest.fixture
@@ -171,11 +208,11 @@ def stand(
 @pytest.mark.postgres
 @pytest.mark.s3
 def test_a_fleet_reads_a_plugin_into_postgresql_as_the_laptop_does(stand, postgres_dsn):
+    stand.environment["ESTATE_SECRET"] = "pl4nted-secret"
     for _ in range(2):
         stand.start("worker", "run")
     stand.start("loader", "run")
     source = estates.source(SIZES, sizes=SIZES, secret="${ESTATE_SECRET}")
-    stand.environment["ESTATE_SECRET"] = "pl4nted-secret"
     write(stand, source, estates.fleet(), specs.postgresql())
     done = stand.sharder("submit", "spec.yml")
     assert not differences(of_postgresql(postgres_dsn, *CQ), estates.contents(SIZES))

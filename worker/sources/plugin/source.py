@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from contracts.errors import NotFound, Permanent, SharderError
 from contracts.plugin.messages import Backend, SyncRequest
 from contracts.plugin.plugin import Plugin
+from contracts.plugin.process import private
+from contracts.plugin.state import StateServer
 from contracts.table import CLIENT_ID, Table
 from worker.sources.base import Clients, Context, Event, Work
 from worker.sources.plugin import keys
@@ -18,9 +20,6 @@ from worker.sources.plugin.accounts import Split, Whole, look
 from worker.sources.plugin.ends import ends
 from worker.sources.plugin.reading import Reading
 from worker.sources.plugin.session import Session, session
-
-if TYPE_CHECKING:
-    from contracts.plugin.state import StateServer
 
 
 class PluginSource:
@@ -97,10 +96,11 @@ class PluginSource:
         written: Mapping[str, str] = {}
         try:
             with ExitStack() as stack:
-                state = self._state(stack, work, keys.theirs(cursors, client, split=is_split))
                 running = stack.enter_context(self._session(self._spec_for(client)))
                 reading.listen(running.program)
-                for message in running.client.sync(self._request(work, state, running)):
+                known = keys.theirs(cursors, client, split=is_split)
+                state = self._state(stack, work, known, running)
+                for message in running.client.sync(self._request(work, state)):
                     yield from reading.take(message)
                 running.client.finish()
                 written = state.written() if state else {}
@@ -110,22 +110,25 @@ class PluginSource:
         trouble = reading.trouble(self._plugin.settings.logged_errors)
         yield from ends(work.tree, work.selected, client, trouble, reading.state(written))
 
-    def _state(self, stack: ExitStack, work: Work, known: Mapping[str, str]) -> StateServer | None:
+    def _state(
+        self, stack: ExitStack, work: Work, known: Mapping[str, str], running: Session
+    ) -> StateServer | None:
+        """Where the plugin finds its state; on TCP if it does not share our files."""
         if not self._keeps_state(work.tree):
             return None
-        from contracts.plugin.state import StateServer
+        shares = self._plugin.registry not in {"docker", "grpc"}
+        directory = stack.enter_context(private()) if shares else None
+        alias = running.program.host_alias
+        return stack.enter_context(StateServer(known, directory=directory, alias=alias))
 
-        return stack.enter_context(StateServer(known, tcp=self._plugin.registry == "docker"))
-
-    def _request(self, work: Work, state: StateServer | None, running: Session) -> SyncRequest:
+    def _request(self, work: Work, state: StateServer | None) -> SyncRequest:
         """Exactly the selected tables: they are named one by one, and none brings others along."""
-        slice_ = work.slice
+        slice_, table = work.slice, self._context.state_table
         return SyncRequest(
             tables=tuple(t.name for t in work.tree if t.name in work.selected),
             skip_dependent_tables=True,
             deterministic_cq_id=self._context.deterministic_cq_id,
-            backend=state
-            and Backend(self._context.state_table, state.address(running.program.host_alias)),
+            backend=Backend(table, state.connection) if state else None,
             shard=(slice_["num"], slice_["total"]) if slice_ else None,
         )
 
