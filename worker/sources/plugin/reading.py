@@ -20,6 +20,7 @@ from contracts.plugin.program import Program
 from contracts.plugin.tally import Logged
 from worker.sources.base import Checkpoint, Event, Rows, Work
 from worker.sources.plugin.ends import Trouble
+from worker.sources.plugin.gone import gone
 
 Kept = Callable[
     [Mapping[str, str]], Mapping[str, str]
@@ -62,9 +63,8 @@ class Reading:
                 self._saved |= self._kept(message.cursor)
                 yield from self._checkpoints()
             case Deleted():
-                raise Permanent(
-                    f"the plugin asks to delete rows of the table '{message.table}', which cannot be done yet"
-                )
+                self._check(message.table)
+                yield gone(message, self._client)
             case _:
                 assert_never(message)
 
