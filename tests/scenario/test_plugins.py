@@ -153,7 +153,7 @@ def test_a_state_is_kept_with_its_rows_whatever_dies(embedded):
             return
         deaths.mkdir()
         words = ("submit", "spec.yml", "--run-id", "r")
-        done = ended(embedded.start("sharder", *words, code=DOOMED, DOOMED_DEATHS=str(deaths), DOOMED_OFFSET="3"))  # fmt: skip
+        done = ended(embedded.start("sharder", *words, code=DOOMED, DOOMED_DEATHS=str(deaths), DOOMED_STRIDE="1", DOOMED_OFFSET="3"))  # fmt: skip
         assert done.code == Exit.OK, done.said
 
     submit(3, doomed=True)

@@ -25,6 +25,7 @@ from contracts.plugin.messages import (
     SyncRequest,
     TableFailed,
 )
+from contracts.plugin.predicates import groups_to, relations_to
 from contracts.table import Table
 from contracts.veil import VEIL
 from worker.serve.offer import Offer
@@ -180,5 +181,10 @@ class Encoding:
                 state = outward(self._state.record(cursor), self._state.table)
                 data = ipc.batch_bytes(state)
                 yield make(checkpoint=pb.Sync.MessageCheckpoint(record=data))
-            case Deleted():
-                raise AssertionError("our sources delete nothing")
+            case Deleted(name, where, relations):
+                gone = pb.Sync.MessageDeleteRecord(
+                    table_name=name,
+                    where_clause=groups_to(where),
+                    table_relations=relations_to(relations),
+                )
+                yield make(delete_record=gone)

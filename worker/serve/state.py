@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
-import grpc
 import pyarrow as pa
-from cloudquery.plugin_v3 import plugin_pb2_grpc
 
-from contracts.errors import Unreachable
 from contracts.plugin.client import Client
 from contracts.plugin.cursor import KEY, VALUE, values_of
 from contracts.plugin.messages import Backend, Insert, MigrateTable, WriteMessage
-from contracts.plugin.requests import write_request
 from contracts.table import Column, Table
 
 PATIENCE_S = 30.0
@@ -51,24 +46,6 @@ class State:
         return pa.RecordBatch.from_arrays(columns, schema=self.table.schema)
 
     def _write(self, messages: Iterable[WriteMessage]) -> None:
-        with self._channel() as channel:
-            stub = plugin_pb2_grpc.PluginStub(channel)  # type: ignore[no-untyped-call]
-            try:
-                stub.Write(
-                    iter([write_request(m) for m in messages]),
-                    wait_for_ready=True,
-                    timeout=PATIENCE_S,
-                )
-            except grpc.RpcError as error:
-                raise Unreachable(
-                    f"the state table '{self._backend.table_name}' cannot be written at "
-                    f"{self._backend.connection}: {error.details()}"
-                ) from error
-
-    @contextmanager
-    def _channel(self) -> Iterator[grpc.Channel]:
-        channel = grpc.insecure_channel(self._backend.connection)
-        try:
-            yield channel
-        finally:
-            channel.close()
+        with Client(self._backend.connection, what="the state backend") as client:
+            client.connect(PATIENCE_S)
+            client.write(messages)

@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pyarrow as pa
+
 from contracts import table as cq
 from contracts.errors import SchemaChanged, SharderError
 from contracts.observe.log import event
+from contracts.plugin import messages
 from contracts.plugin.messages import (
     Inserted,
     Message,
@@ -28,7 +31,7 @@ from contracts.table import Table
 from contracts.veil import VEIL
 from worker.serve.gather import Gather
 from worker.serve.state import State
-from worker.sources.base import Cancelled, CellDone, Checkpoint, Event, Rows, Source, Work
+from worker.sources.base import Cancelled, CellDone, Checkpoint, Deleted, Event, Rows, Source, Work
 from worker.stamp import Stamp
 
 Tree = tuple[Table, ...]
@@ -126,6 +129,10 @@ class Sync:
                 except SchemaChanged as error:
                     cells.end(table, client)
                     yield from self._failed([(table, client)], str(error))
+            case Deleted():
+                yield from self._sent()  # what was sent before may be taken back
+                for where in given.where:
+                    yield taken_back(given, where)
             case Checkpoint():
                 cells.save(given.table, given.client, given.cursor)
                 if self._checkpoints:
@@ -169,6 +176,13 @@ class Sync:
             text = VEIL(f"client {client}: {why}" if client else why)
             event("table_failed", logging.ERROR, table=table, client=client, error=text)
             yield TableFailed(table, text)
+
+
+def taken_back(given: Deleted, where: Mapping[str, pa.Array]) -> Message:
+    """One alternative: the groups of a message must all hold, so that each is a message of its own."""
+    group = messages.Group("and", tuple(messages.Predicate(c, v) for c, v in where.items()))
+    relations = tuple(messages.Relation(child, parent) for child, parent in given.relations)
+    return messages.Deleted(given.table, (group,), relations)
 
 
 class Cells:
