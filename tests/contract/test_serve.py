@@ -34,6 +34,7 @@ from contracts.plugin.messages import (
     SyncRequest,
     TableFailed,
 )
+from contracts.plugin.state import StateServer
 from contracts.table import Table
 from tests.fakes.arrays import same
 from tests.fakes.hackernews import FakeHackerNews, Forum
@@ -296,6 +297,18 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             client.connect(60)
             client.init({})
         yield found
+
+
+def test_without_checkpoints_the_state_is_written_at_the_end_of_each_cell(tmp_path: Path):
+    with StateServer({"shop_events:north": "4"}, directory=tmp_path) as known:
+        backend = Backend("state", known.connection)
+        request = SyncRequest(("shop_events",), backend=backend, checkpoints=False)
+        with serving(SHOP, tmp_path, trouble={"south": "bug"}) as client:
+            messages = list(client.sync(request))
+        ids = rows_of(messages, "shop_events").to_pylist()
+        assert [r["id"] for r in ids if r[cq.CLIENT_ID] == "north"] == list(range(5, 11))
+        # The south failed before its first cursor.
+        assert known.written() == {"shop_events:north": "10"}
 
 
 @pytest.mark.slow
