@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ def main() -> int:
     parser.add_argument("--storm", type=float, default=60.0, help="seconds of trouble per seed")
     parser.add_argument("--trees", type=int, default=30, help="tables; each has ten shards")
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     bad = 0
     for seed in words.seeds:
         climate = Climate(seed, trees=words.trees, storm_s=words.storm)

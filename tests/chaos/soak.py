@@ -21,11 +21,11 @@ from pathlib import Path
 import psycopg
 import redis
 
-from tests.chaos.steady import FEWEST, judge, paced, table
+from tests.chaos.steady import FEWEST, judge, paced, seconds_of_fixed_work, table
 from tests.chaos.storm import DiskS3
 from tests.fakes import specs
 from tests.fakes.fleet import Fleet, until
-from tests.fakes.servers import ROOT, Postgres, Redis
+from tests.fakes.servers import Postgres, Redis
 
 TREES, CLIENTS = 4, 5  # 20 shards
 KEEP = "1s"  # of closed runs: the stage holds the last one or two
@@ -36,8 +36,6 @@ CONNECTIONS = (
 LANDINGS = (
     r"SELECT count(*) FROM pg_tables WHERE schemaname = 'sharder' AND tablename LIKE 'load\_%'"
 )
-# What always takes the same, unless the machine has more to do: a program starts and imports.
-FIXED = "import duckdb, psycopg, pyarrow.parquet, sharder.cli.runs, sharder.run, sharder.report"
 WARM = 6  # runs that are not counted: imports, caches, first connections
 
 
@@ -63,7 +61,7 @@ class Soak:
                     self.series["a run's seconds"].append((now - began, now - at))
                     for name, value in self._look():
                         self.series[name].append((now - began, value))
-                    self.fixed.append((now - began, _seconds_of_fixed_work()))
+                    self.fixed.append((now - began, seconds_of_fixed_work()))
 
     def _open(self, stack: ExitStack) -> None:
         self._redis = stack.enter_context(Redis())
@@ -146,12 +144,6 @@ class Soak:
             with psycopg.connect(dsn) as warehouse:
                 ((number,),) = warehouse.execute(query.encode()).fetchall()
                 yield float(number)
-
-
-def _seconds_of_fixed_work() -> float:
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-c", FIXED], cwd=ROOT, check=True)
-    return time.monotonic() - began
 
 
 def variable(mode: str) -> str:

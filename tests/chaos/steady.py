@@ -9,11 +9,19 @@ beside those of work that never changes: other programs may come to the machine 
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 
+from tests.fakes.servers import ROOT
+
+# What always takes the same, unless the machine has more to do: a program starts and imports.
+FIXED = "import duckdb, psycopg, pyarrow.parquet, sharder.cli.runs, sharder.run, sharder.report"
 MIB = 1 << 20
 Points = Sequence[tuple[float, float]]
 
@@ -81,6 +89,24 @@ def paced(points: Points, fixed: Points) -> Points:
     usual = median(value for _, value in fixed[: max(1, len(fixed) // 3)])
     slower = [max(1.0, value / usual) for _, value in fixed]
     return [(at, value / slow) for (at, value), slow in zip(points, slower, strict=True)]
+
+
+def slowness() -> float:
+    """How many times longer than its own CPU time a program takes to start and import; 1 on a quiet machine."""
+    began, before = time.monotonic(), os.times()
+    subprocess.run([sys.executable, "-c", FIXED], cwd=ROOT, check=True)
+    after = os.times()
+    used = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
+    return max(1.0, (time.monotonic() - began) / max(used, 0.01))
+
+
+def seconds_of_fixed_work() -> float:
+    """By the clock."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", FIXED], cwd=ROOT, check=True)
+    return time.monotonic() - began
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
