@@ -29,10 +29,10 @@ fleet: install servers ## the same on a local fleet: Redis, S3 server, two worke
 	$(BIN)/python -m examples.fleet.run
 
 test: install servers ## all tests, with real Redis, PostgreSQL and S3 servers
-	$(BIN)/python -m pytest $(TESTS) -n 2 --dist loadfile --durations=15
+	$(BIN)/python -m pytest $(TESTS) -n 2 --dist loadgroup --durations=15
 
 quick: install ## the tests that take seconds
-	$(BIN)/python -m pytest tests/unit tests/contract -n 2 -m "not slow"
+	$(BIN)/python -m pytest tests/unit tests/contract -n 2 --dist loadgroup -m "not slow"
 
 SEEDS ?= 0 1 2 3
 MINUTES ?= 5

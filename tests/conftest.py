@@ -29,6 +29,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _group(item: pytest.Item) -> str:
+    """Tests that share what is expensive to make go to one process; all others are dealt one by one."""
+    assert isinstance(item, pytest.Function)
+    scopes = {d.scope for defs in item._fixtureinfo.name2fixturedefs.values() for d in defs}
+    if "module" in scopes or "package" in scopes:
+        return item.nodeid.partition("::")[0]
+    return item.nodeid.rpartition("::")[0] if "class" in scopes else ""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: what is long must not be what is left at the end, while other processes idle."""
+    for item in items:
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "scenario" not in item.path.parts)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup() -> None:
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)

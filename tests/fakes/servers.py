@@ -35,7 +35,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shar
 
 
 class ServerMissing(Exception):
-    """The machine has no such server program; `optional`: nobody can be expected to have it."""
+    """The machine has no such server program; `optional`: not even what it could be installed with."""
 
     def __init__(self, why: str, *, optional: bool = False) -> None:
         super().__init__(why)
@@ -466,8 +466,14 @@ def _azurite() -> Path:
         command = ["timeout", "120", "bash", str(script)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not main.exists():
+            why = (
+                "it took longer than two minutes"
+                if done.returncode == 124
+                else done.stderr.strip()[-300:]
+            )
             raise ServerMissing(
-                f"azurite is not installed, and cannot be: {done.stderr.strip()[-300:]}",
-                optional=True,
+                f"azurite is not installed, and npm could not install it ({why}): make its registry "
+                f"reachable, or lay the package into {place}",
+                optional=shutil.which("npm") is None,
             )
     return main
