@@ -155,6 +155,17 @@ def part_leases(source: str, destination: str) -> str:
     return f"{LEASES}{escape(source)}/{escape(destination)}/"
 
 
+def takeover(source: str, destination: str, dead: str) -> str:
+    """Create-only: who may take over a lease whose holder is dead. `dead` stands for that very lease."""
+    return f"{part_leases(source, destination)}takeover-{escape(dead)}.json"
+
+
+def parse_lease(key: str) -> tuple[str, str]:
+    """(source, destination) of the key of any lease."""
+    source, destination, *_ = key.removeprefix(LEASES).removesuffix(".json").split("/")
+    return unescape(source), unescape(destination)
+
+
 def history(source: str, table: str) -> str:
     return f"history/{escape(source)}/{escape(table)}.json"
 

@@ -7,7 +7,7 @@ with, and whoever is interrupted there leaves a run that is still closed, and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate, islice
@@ -16,8 +16,10 @@ from contracts import layout
 from contracts.stage import Stage
 from contracts.store import Entry
 from loader.ahead import ahead
-from sharder import lease
+from sharder import lease, storeclock
 from sharder.deal import share
+
+Clock = Callable[[], datetime]
 
 EMBEDDED_KEEPS = 3  # runs
 UNPLANNED_S = 86400.0  # after a day nobody is planning any more
@@ -82,12 +84,12 @@ def _candidate(stage: Stage, run: str, now: datetime) -> Candidate:
     return Candidate(run, False, False, now.timestamp() - newest)
 
 
-def remove(stage: Stage, run: str, *, unless_held: bool = False) -> Gone:
-    """Remove every object of a run. With `unless_held` it stops as soon as somebody alive holds the run."""
+def remove(stage: Stage, run: str, *, unless_held: Clock | None = None) -> Gone:
+    """Remove every object of a run. With a clock it stops as soon as somebody holds the run who is alive by it."""
     gone = Gone()
     for step in _in_order(stage, run):
         for batch in batches(step):  # a bucket deletes the keys of one request in any order
-            if unless_held and run in lease.holders(stage.store):
+            if unless_held and run in lease.holders(stage.store, unless_held()):
                 return gone
             stage.store.delete([e.key for e in batch])
             gone += sizes(batch)
@@ -110,10 +112,14 @@ def _in_order(stage: Stage, run: str) -> Iterator[Iterator[Entry]]:
 def collect(stage: Stage, now: datetime, *, keep_s: float, keep_runs: int = 0) -> list[str]:
     """Remove what is due; returns the ids of the removed runs."""
     due = doomed(list(candidates(stage, now)), keep_s=keep_s, keep_runs=keep_runs)
-    busy = lease.holders(stage.store)  # somebody may be about to add a round to a closed run
+    if not due:
+        return []
+    # Somebody may be about to add a round to a closed run.
+    clock = storeclock.clock(stage.store)
+    busy = lease.holders(stage.store, clock())
     found = [run for run in due if run not in busy]
     for run in found:
-        remove(stage, run, unless_held=True)
+        remove(stage, run, unless_held=clock)
     return found
 
 

@@ -19,7 +19,7 @@ from contracts.plan import Plan, PlannedDestination, PlannedSource, PlannedTable
 from contracts.queue import Message
 from contracts.specfile import LoadedSpec, load
 from contracts.table import with_cq_columns
-from sharder import check, gc, lease, place, sources, text
+from sharder import check, gc, holding, place, sources, text
 from sharder.ask import Asking, ask
 from sharder.hide import Hider
 from sharder.place import Place
@@ -93,7 +93,7 @@ def planned(loaded: LoadedSpec, opened: Mapping[str, Source], run: str) -> Plan:
 def _asked(here: Place, plan: Plan, loaded: LoadedSpec, report: Report) -> list[Migrated]:
     """Every destination's answer, in the order of the spec. Raises LeaseHeld while a run is at work."""
     pairs = [(s.name, d) for s in plan.sources for d in s.destinations]
-    leases = lease.Leases(here.stage.store, plan.run, pairs)
+    leases = holding.Leases(here.stage.store, plan.run, pairs)
     leases.take(alone=True)
     try:
         for n, document in enumerate(check.texts(loaded, sealed=here.kind == "embedded")):

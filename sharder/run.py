@@ -27,11 +27,13 @@ from sharder import (
     check,
     conclude,
     gc,
+    holding,
     lease,
     metrics,
     place,
     planning,
     status,
+    storeclock,
     summary_file,
     text,
 )
@@ -101,7 +103,7 @@ def _submit(
     chosen = chosen_sources(loaded.spec, wishes.sources)
     pairs = [(s.name, d) for s in chosen for d in s.destinations]
     part, names = str(wishes.part or ""), {s.name for s in chosen}
-    own = lease.Leases(here.stage.store, run, pairs, part=part, sync_id=wishes.run_id)
+    own = holding.Leases(here.stage.store, run, pairs, part=part, sync_id=wishes.run_id)
     with _leased(own, alone=True) as leases:
         _finish_earlier(here, run, names, report, part=part, sync_id=wishes.run_id)
         if not here.stage.rounds(run):
@@ -214,10 +216,11 @@ def _finish_earlier(
 
     Not those of parallel shards: they have other tables, and whoever submits them again goes on with them.
     """
+    at = storeclock.clock(here.stage.store)()
     for plan in list(status.open_rounds(here.stage)):
         shared = sources & {s.name for s in plan.sources}
         beside = lease.parallel(part, sync_id, plan.part, plan.sync_id)
-        if plan.run == run or not shared or beside or status.holder(here.stage, plan):
+        if plan.run == run or not shared or beside or status.holder(here.stage, plan, at):
             continue
         report.say(
             f"run {plan.run} of {', '.join(sorted(shared))} was left open; loading what it extracted"
@@ -248,7 +251,7 @@ def _warn_of_failed_loads(here: Place, run: str, source: str, part: str, report:
 
 
 @contextmanager
-def _leased(leases: lease.Leases, *, alone: bool = False) -> Iterator[lease.Leases]:
+def _leased(leases: holding.Leases, *, alone: bool = False) -> Iterator[holding.Leases]:
     leases.take(alone=alone)
     try:
         yield leases
@@ -262,7 +265,7 @@ def _can_detach(here: Place) -> None:
             "--detach needs a fleet: without a broker the workers end with this command",
             "set --broker, or leave --detach out",
         )
-    if not lease.watched(here.stage.store, now()):
+    if not lease.watched(here.stage.store, storeclock.clock(here.stage.store)()):
         raise Permanent(
             f"--detach: no `sharder watch` is alive on the stage {here.stage.store.url}",
             "start one (`sharder watch --stage … --broker …`), or leave --detach out",

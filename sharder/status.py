@@ -15,6 +15,7 @@ from contracts.stage import Stage
 from contracts.summary import Summary
 from sharder import conclude, lease, text
 from sharder.drive import cancelled
+from sharder.holding import Leases
 
 State = Literal["unplanned", "running", "interrupted", "closed"]
 
@@ -74,15 +75,15 @@ def pairs(plan: Plan) -> list[tuple[str, str]]:
     return [(s.name, d) for s in plan.sources for d in s.destinations]
 
 
-def leases(stage: Stage, plan: Plan) -> lease.Leases:
+def leases(stage: Stage, plan: Plan) -> Leases:
     """Those that whoever works on the plan holds; not taken yet."""
     part, sync_id = plan.part, plan.sync_id
-    return lease.Leases(stage.store, plan.run, pairs(plan), part=part, sync_id=sync_id)
+    return Leases(stage.store, plan.run, pairs(plan), part=part, sync_id=sync_id)
 
 
-def holder(stage: Stage, plan: Plan) -> lease.Lease | None:
-    """The lease of somebody who is alive and at work on this run."""
-    now, host = datetime.now(UTC), socket.gethostname()
+def holder(stage: Stage, plan: Plan, now: datetime | None = None) -> lease.Lease | None:
+    """The lease of somebody who is alive and at work on this run. `now`: the store's; else our own."""
+    now, host = now or datetime.now(UTC), socket.gethostname()
     for source, destination in pairs(plan):
         held = lease.read(stage.store, source, destination, plan.part)
         if held and held.run == plan.run and lease.alive(held, now, host):

@@ -19,7 +19,7 @@ from contracts.errors import MissingExtra, SharderError
 from contracts.stage import Stage
 from contracts.store import Entry
 from contracts.store.leftovers import Leftover, Leftovers, Unseen, leftovers
-from sharder import gc, lease, orphans, text
+from sharder import gc, lease, orphans, text, wishes
 from sharder.gc import Gone
 from sharder.preview import Shown
 
@@ -49,9 +49,11 @@ class Sweep:
         *,
         keep_s: float,
         dry: bool = False,
+        clock: Callable[[], datetime] = wishes.now,
     ) -> None:
+        """`clock`: by which a holder is alive; the store's, unless nothing may be written."""
         self._stage, self._environment, self._now, self._say = stage, environment, now, say
-        self._keep_s, self._dry = keep_s, dry
+        self._keep_s, self._dry, self._clock = keep_s, dry, clock
 
     def run(self) -> Iterator[Found]:
         """What goes, as it goes."""
@@ -67,7 +69,7 @@ class Sweep:
         yield from self._old("probe/", "scratch object", "left by a probe that was killed")
 
     def _runs(self, due: list[gc.Candidate]) -> Iterator[Found]:
-        busy = lease.holders(self._stage.store) if due else set()
+        busy = lease.holders(self._stage.store, self._clock()) if due else set()
         for one in due:
             if one.run in busy:
                 self._say(f"run {one.run} stays: somebody is at work on it")
@@ -75,7 +77,7 @@ class Sweep:
             gone = (
                 self._measured(one.run)
                 if self._dry
-                else gc.remove(self._stage, one.run, unless_held=True)
+                else gc.remove(self._stage, one.run, unless_held=self._clock)
             )
             age = text.duration(one.age_s)
             why = f"closed {age} ago" if one.closed else f"never had a plan, {age} old"
@@ -132,7 +134,12 @@ class Sweep:
             if held and (self._now - held.renewed).total_seconds() > DAY_S:
                 self._delete([entry])
                 name = f"{held.source} into {held.destination}"
-                yield Found("lease", name, gc.sizes([entry]), f"run {held.run} is long dead")
+                yield Found(
+                    "lease",
+                    name,
+                    gc.sizes([entry]),
+                    f"run {held.run} is long dead" if held.run else held.unread,
+                )
 
     def _old(self, prefix: str, noun: str, why: str) -> Iterator[Found]:
         entries = [e for e in self._stage.store.list(prefix) if self._age(e) > DAY_S]

@@ -21,8 +21,8 @@ from contracts.plan import Plan
 from contracts.queue import Queue
 from contracts.spec import Fleet
 from contracts.summary import Summary
-from sharder import conclude, lease, place, run, status, text
-from sharder.lease import Leases
+from sharder import conclude, lease, place, run, status, storeclock, text
+from sharder.holding import Leases
 from sharder.place import Place
 from sharder.report import Report
 from sharder.summary import Tally
@@ -127,6 +127,7 @@ class _Scout:
 
     def __init__(self, here: Place, report: Report, clock: Callable[[], float]) -> None:
         self._stage, self._report, self._clock = here.stage, report, clock
+        self._now = storeclock.clock(here.stage.store)
         self._settled: dict[str, float] = {}  # run → when it was last found closed and concluded
         self._told: set[str] = set()
 
@@ -138,7 +139,7 @@ class _Scout:
 
     def held(self, plan: Plan) -> bool:
         """Whether a submitter that is alive watches it."""
-        found = status.holder(self._stage, plan)
+        found = status.holder(self._stage, plan, self._now())
         return found is not None and bool(found.pid)
 
     def look(self) -> Iterator[Wanted]:

@@ -36,7 +36,7 @@ from loader.conclude import conclude
 from loader.load import load
 from loader.migrating import migrate
 from loader.prepare import prepare
-from sharder import gc, lease, listing, status, undone
+from sharder import gc, holding, lease, listing, status, undone
 from sharder.drive import Drive, cancel
 from sharder.flight import EMBEDDED
 from sharder.retry import plan_retry
@@ -84,7 +84,7 @@ class Ground:
         stage.write_tables(stage.plan("run-0", 1).model_copy(update={"run": "run-3"}))
         for n in range(2):
             stage.store.put(layout.spec("run-3", n), stage.store.get(layout.spec("run-0", n)))
-        own = lease.Leases(stage.store, "run-1", [("src", "w")])
+        own = holding.Leases(stage.store, "run-1", [("src", "w")])
         own.take()
         own.leave()  # nobody renews it in what the tries are copied from
         with duckdb.connect(str(self.whole / "w.duckdb")) as warehouse:

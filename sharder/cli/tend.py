@@ -46,7 +46,7 @@ def gc(as_json: bool, stage: str, keep: float, dry: bool) -> int:
 
     Example: sharder gc --stage s3://lake/elt --keep 30d --dry-run
     """
-    from sharder import place, sweep, wishes
+    from sharder import place, storeclock, sweep, wishes
     from sharder.cli.interrupt import interruptible
     from sharder.cli.look import shown
 
@@ -55,7 +55,8 @@ def gc(as_json: bool, stage: str, keep: float, dry: bool) -> int:
 
     with interruptible() as environment:
         at = place.open_stage(wishes.Wishes(stage=stage).over(environment))
-        one = sweep.Sweep(at, environment, wishes.now(), say, keep_s=keep, dry=dry)
+        clock = wishes.now if dry else storeclock.clock(at.store)
+        one = sweep.Sweep(at, environment, clock(), say, keep_s=keep, dry=dry, clock=clock)
         return shown(sweep.told(list(one.run()), dry=dry), as_json=as_json)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from uuid import uuid4
 
 from contracts import layout
@@ -13,7 +11,7 @@ from contracts.settings import Settings
 from contracts.stage import Stage
 from contracts.store import Store, open_store, probe
 from contracts.store.leftovers import Unseen, leftovers
-from sharder import lease, status, text
+from sharder import lease, status, storeclock, text
 from sharder.doctor.finding import Finding, failure, guarded, ok, warning
 
 PATIENCE_S = 2.0  # a doctor tells soon what a run would wait for
@@ -58,17 +56,9 @@ def _sorted(store: Store) -> Iterator[Finding]:
 
 
 def _clock(store: Store) -> Iterator[Finding]:
-    """An object's time is the store's clock; ours is read before and after."""
-    key = f"probe/{uuid4().hex}/clock"
-    before = time.time()
-    try:
-        store.put(key, b"")
-        after = time.time()
-        (entry,) = store.list(key.rsplit("/", 1)[0] + "/")
-    finally:
-        store.delete([key])
+    theirs, before, after = storeclock.ask(store)
     # Stores tell whole seconds.
-    yield skew("clock of the stage", entry.modified_s, before - 1, after)
+    yield skew("clock of the stage", theirs, before - 1, after)
 
 
 def skew(check: str, theirs: float, before: float, after: float) -> Finding:
@@ -103,24 +93,30 @@ def _runs(at: Stage) -> Iterator[Finding]:
 
 
 def _leases(store: Store) -> Iterator[Finding]:
-    now = datetime.now(UTC)
-    living = lease.living(store)
-    dead = []
+    now = storeclock.clock(store)()
+    living = lease.living(store, now)
+    dead: list[lease.Lease] = []
+    unread: list[str] = []
     for entry in store.list(layout.LEASES):
         held = lease.at(store, entry.key)
-        if (
+        if held and held.unread:
+            unread.append(held.unread)
+        elif (
             held
             and held.run not in living
             and (now - held.renewed).total_seconds() > lease.EXPIRES_S
         ):
             dead.append(held)
+    for why in unread:
+        mend = "it is held until it expires, then the next run or `sharder gc` removes it; upgrade if it is newer"
+        yield warning("leases", why, mend)
     if dead:
         named = ", ".join(f"{h.source} into {h.destination} (run {h.run})" for h in dead[:3])
         yield warning(
             "leases", f"{text.count(len(dead), 'lease')} expired: {named}",
             "they keep nobody out; `sharder gc` removes them after a day",
         )  # fmt: skip
-    else:
+    elif not unread:
         watched = (
             "a `sharder watch` is alive" if lease.watched(store, now) else "no `sharder watch` is"
         )

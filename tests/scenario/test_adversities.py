@@ -316,8 +316,8 @@ SCALED_WORKER = (
     f"{SCALED}import worker.pulse; worker.pulse.BEAT_S = 0.2\nfrom worker.cli import main; main()"
 )
 SCALED_SHARDER = f"""{SCALED}
-import sharder.flight as flight, sharder.lease as lease
-lease.EXPIRES_S, lease.RENEW_S = 2.0, 0.2
+import sharder.flight as flight, sharder.holding as holding, sharder.lease as lease
+lease.EXPIRES_S, holding.RENEW_S = 2.0, 0.2
 flight.FLEET = replace(flight.FLEET, silent_s=2.0, gone_s=2.0)
 from sharder.cli import main; main()
 """

@@ -13,7 +13,7 @@ from contracts.errors import Exit
 from contracts.migration import Migrated, MigratedTable
 from contracts.store.local import LocalStore
 from sharder import migrate
-from sharder.lease import Leases
+from sharder.holding import Leases
 from tests.fakes.command import Run, running
 from tests.fakes.fleet import Fleet
 from tests.fakes.specs import duckdb, postgresql, source, spec

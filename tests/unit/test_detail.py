@@ -14,7 +14,7 @@ from contracts.plan import Plan, Shard
 from contracts.queue import Message
 from contracts.stage import Stage
 from contracts.store import open_store
-from sharder import crew, lease, listing, preview, status
+from sharder import crew, holding, listing, preview, status
 from sharder.detail import Detail, detail, lines
 from sharder.summary import Tally, release
 from sharder.wishes import Wishes
@@ -228,7 +228,7 @@ class TestRuns:
 
     def test_open_runs_show_for_how_long_and_who_holds_them(self, stage: Stage) -> None:
         found = planned(stage, 1)
-        held = lease.Leases(stage.store, "r", status.pairs(found))
+        held = holding.Leases(stage.store, "r", status.pairs(found))
         ((one,), _) = listing.table(stage, NOW)
         assert (one.state, one.seconds, one.held_by) == ("interrupted", 3600, "")
         held.take()

@@ -14,7 +14,7 @@ from contracts import layout
 from contracts.errors import Exit
 from contracts.stage import Stage
 from contracts.store import open_store
-from sharder import lease, status
+from sharder import holding, lease, status
 from sharder.cli import main
 from sharder.doctor import Finding, examine, exit_code
 from sharder.doctor.here import fits, python
@@ -71,7 +71,7 @@ def test_an_open_run_without_a_holder_comes_with_the_command_that_ends_it(
     found = plan(2)
     at.write_plan(found, [])
     assert look()["runs"].mend == "sharder resume r"
-    held = lease.Leases(at.store, "r", status.pairs(found))
+    held = holding.Leases(at.store, "r", status.pairs(found))
     held.take()
     assert look()["runs"].level == "ok"
     held.release()

@@ -18,7 +18,7 @@ from contracts.stage import Stage
 from contracts.store import open_store
 from contracts.store.local import LocalStore
 from contracts.table import Table
-from sharder import gc, lease, planning
+from sharder import gc, holding, lease, planning
 from sharder.drive import Drive, cancel
 from sharder.flight import EMBEDDED
 from sharder.place import Place
@@ -138,7 +138,7 @@ def test_a_cancelled_run_can_be_tried_again(stage, pool):
 
 def test_a_closed_run_that_is_being_retried_is_not_removed(stage, pool):
     watched(stage, pool, planned(stage, "a"))
-    leases = lease.Leases(stage.store, "r", [("s", "d")])
+    leases = holding.Leases(stage.store, "r", [("s", "d")])
     leases.take()
     later = datetime.now(UTC) + timedelta(seconds=60)
     assert gc.collect(stage, later, keep_s=0) == []
@@ -164,7 +164,7 @@ def test_one_run_id_is_not_planned_by_two_submitters_at_once(stage):
     )  # fmt: skip
     stage.store.put(layout.lease("s", "d"), other.to_bytes())
     with pytest.raises(LeaseHeld, match="process 7 on another"):
-        lease.Leases(stage.store, "nightly", [("s", "d")]).take(alone=True)
-    watcher = lease.Leases(stage.store, "nightly", [("s", "d")])
+        holding.Leases(stage.store, "nightly", [("s", "d")]).take(alone=True)
+    watcher = holding.Leases(stage.store, "nightly", [("s", "d")])
     watcher.take()
     watcher.release()

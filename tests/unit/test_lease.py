@@ -17,11 +17,11 @@ from contracts import layout
 from contracts.errors import Exit, LeaseHeld
 from contracts.store import Store, open_store
 from contracts.store.local import LocalStore
+from sharder.holding import Leases
 from sharder.lease import (
     EXPIRES_S,
     WATCH,
     Lease,
-    Leases,
     alive,
     beside,
     born,
@@ -178,7 +178,7 @@ def test_what_may_have_the_same_tables_is_refused(
         with pytest.raises(LeaseHeld, match="run first") as refused:
             shard(store, "second", *second).take()
         assert refused.value.exit_code == Exit.LEASE
-        found = [lease.run for lease in beside(store, "aws", "lake")]
+        found = [lease.run for _, lease in beside(store, "aws", "lake")]
         assert found == ["first"]
 
 
@@ -215,7 +215,7 @@ def test_who_sleeps_too_long_leaves_the_lease_to_the_one_that_took_it_over(store
         assert found
         assert found.run == "second"
     sleeper.release()
-    assert [found.run for found in beside(store, "aws", "lake")] == ["second"]
+    assert [found.run for _, found in beside(store, "aws", "lake")] == ["second"]
 
 
 def test_a_lease_is_renewed_while_it_is_ours_or_nobodys(store: Store) -> None:
@@ -247,7 +247,7 @@ def test_of_two_who_take_a_lease_in_the_same_instant_at_most_one_gets_it(store: 
 
     with pytest.raises(LeaseHeld, match="run faster"):
         Leases(Racing(Path(store.url)), "slower", PAIRS, now=lambda: NOW).take()
-    assert [found.run for found in beside(store, "aws", "lake")] == ["faster"]
+    assert [found.run for _, found in beside(store, "aws", "lake")] == ["faster"]
 
 
 def test_a_whole_run_that_comes_between_the_look_and_the_write_is_seen(store: Store) -> None:
@@ -258,4 +258,4 @@ def test_a_whole_run_that_comes_between_the_look_and_the_write_is_seen(store: St
 
     with pytest.raises(LeaseHeld, match="run faster"):
         Leases(Racing(Path(store.url)), "slower", PAIRS, now=lambda: NOW, part=PART).take()
-    assert [found.run for found in beside(store, "aws", "lake")] == ["faster"]
+    assert [found.run for _, found in beside(store, "aws", "lake")] == ["faster"]

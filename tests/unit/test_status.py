@@ -12,7 +12,7 @@ from contracts.errors import InputError
 from contracts.plan import Plan
 from contracts.stage import Stage
 from contracts.store import open_store
-from sharder import lease, status
+from sharder import holding, status
 from sharder.drive import cancel
 from sharder.summary import Tally
 from tests.fakes.plans import AT, plan
@@ -56,7 +56,7 @@ def test_a_run_that_nobody_watches_says_how_to_go_on(stage: Stage, planned: Plan
 
 
 def test_a_run_that_is_watched_says_by_whom(stage: Stage, planned: Plan) -> None:
-    leases = lease.Leases(stage.store, "r", status.pairs(planned))
+    leases = holding.Leases(stage.store, "r", status.pairs(planned))
     leases.take()
     found = status.status(stage, "r")
     leases.release()

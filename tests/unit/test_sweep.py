@@ -16,7 +16,7 @@ from contracts.errors import Permanent
 from contracts.stage import Stage
 from contracts.store import Store, open_store
 from contracts.store.local import LocalStore
-from sharder import gc, lease, sweep
+from sharder import gc, holding, lease, sweep, wishes
 from sharder.cli import main
 from sharder.summary import Tally
 from sharder.sweep import Sweep
@@ -151,7 +151,7 @@ def test_parts_of_a_shard_that_the_watcher_gave_up_go(stage: Stage) -> None:
 
 
 def test_a_run_that_somebody_holds_stays_however_old(full: Stage) -> None:
-    held = lease.Leases(full.store, "old", [("s", "d")])
+    held = holding.Leases(full.store, "old", [("s", "d")])
     held.take()
     try:
         assert ("run", "old") not in swept(full)
@@ -166,7 +166,7 @@ def test_a_run_that_is_taken_up_in_mid_removal_keeps_the_rest(
 ) -> None:
     monkeypatch.setattr(gc, "BATCH", 1)
     monkeypatch.setattr(gc.batches, "__defaults__", (1,))
-    held = lease.Leases(full.store, "old", [("s", "d")])
+    held = holding.Leases(full.store, "old", [("s", "d")])
 
     class Taken:
         """Its first delete is followed by somebody who takes the run up."""
@@ -183,7 +183,7 @@ def test_a_run_that_is_taken_up_in_mid_removal_keeps_the_rest(
     real, held_by_now = full.store, list[bool]()
     count = len(keys(full, "runs/old/"))
     full.store = Taken()  # type: ignore[assignment]
-    assert gc.remove(full, "old", unless_held=True).objects == 1
+    assert gc.remove(full, "old", unless_held=wishes.now).objects == 1
     full.store = real
     held.release()
     assert len(keys(full, "runs/old/")) == count - 1
@@ -257,7 +257,7 @@ def test_temporary_files_of_the_dead_go_and_those_of_the_living_stay(stage: Stag
 
 
 def test_dead_leases_go_after_a_day_and_live_ones_never(stage: Stage) -> None:
-    held = lease.Leases(stage.store, "r", [("live", "d")])
+    held = holding.Leases(stage.store, "r", [("live", "d")])
     held.take()
     for source, days in (("dead", 3), ("fresh", 0.1)):
         renewed = datetime.fromtimestamp(NOW.timestamp() - days * DAY, UTC)

@@ -15,7 +15,7 @@ from contracts.plan import Plan, Shard
 from contracts.stage import Stage
 from contracts.store import open_store
 from contracts.sync import Conclusion
-from sharder import lease, status
+from sharder import holding, status
 from sharder.drive import Drive
 from sharder.place import Place
 from sharder.report import Lines
@@ -184,7 +184,7 @@ class TestOnAFleet:
         self, stage: Stage, redis_url: str
     ) -> None:
         found = add(stage, "held")
-        held = lease.Leases(stage.store, "held", status.pairs(found))
+        held = holding.Leases(stage.store, "held", status.pairs(found))
         held.take()
         self.tend(stage, redis_url, Told())
         assert stage.summary("held", 1) is None
