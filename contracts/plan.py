@@ -225,6 +225,7 @@ class Plan(Document):
     part: str = ""  # `n/m` of `--shard`: the plan has only every m-th table; empty: all of them
     clients: tuple[str, ...] = ()  # of `--client`: clients that none of them matches are left out
     migrate: bool = True  # False: tables must be there and fit; nothing is created or altered
+    asked: Mapping[str, tuple[str, ...]] | None = None  # flags that shaped it; None: not known
     sources: tuple[PlannedSource, ...]
     destinations: tuple[PlannedDestination, ...]
     tables: tuple[PlannedTable, ...]

@@ -154,6 +154,7 @@ def _planned(
     planned = of(wishes.part)
     # What two shards would write under one name is in the plan of neither.
     shown.refuse_unfit(loaded, of(None).plan if wishes.part else planned.plan)
-    if wishes.deadline is None:
-        return planned
-    return replace(planned, plan=planned.plan.model_copy(update={"deadline_s": wishes.deadline}))
+    more: dict[str, object] = {"asked": wishes.asked()}
+    if wishes.deadline is not None:
+        more["deadline_s"] = wishes.deadline
+    return replace(planned, plan=planned.plan.model_copy(update=more))

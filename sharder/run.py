@@ -82,13 +82,19 @@ def submit(
         if wishes.detach:
             _can_detach(here)
         if wishes.run_id and here.stage.rounds(run):
-            start.planned()
-            for line in again.told(here.stage, run, loaded, sealed=not found.broker):
-                report.say(line)
-            return _go_on(here, run, wishes, report)
+            return _again(here, run, loaded, wishes, report, start)
         to = trace.endpoints(found.traces, planning.collectors(chosen))
         with trace.root(run, "submit", to):
             return _submit(here, run, loaded, wishes, report, start)
+
+
+def _again(
+    here: Place, run: str, loaded: LoadedSpec, wishes: Wishes, report: Report, start: Unplanned
+) -> Exit:
+    """Go on with a run of this id, or tell its summary. Raises InputError if something else is asked for."""
+    start.planned()
+    report.say(again.told(here.stage, run, loaded, wishes, sealed=here.kind == "embedded"))
+    return _go_on(here, run, wishes, report)
 
 
 def _run_id(wishes: Wishes, at: datetime) -> str:
@@ -106,9 +112,10 @@ def _submit(
     own = holding.Leases(here.stage.store, run, pairs, part=part, sync_id=wishes.run_id)
     with _leased(own, alone=True) as leases:
         _finish_earlier(here, run, names, report, part=part, sync_id=wishes.run_id)
-        if not here.stage.rounds(run):
-            # Of an older run of this id, which `gc` was removing, a commit or a summary may be left.
-            gc.remove(here.stage, run)
+        if here.stage.rounds(run):  # somebody was faster, and may even have ended it by now
+            return _again(here, run, loaded, wishes, report, start)
+        # Of an older run of this id, which `gc` was removing, a commit or a summary may be left.
+        gc.remove(here.stage, run)
         with ExitStack() as planned:
             with trace.step("plan"):
                 plan = planned.enter_context(planning.first(here, run, loaded, wishes, report))
@@ -141,9 +148,10 @@ def retry(run: str, wishes: Wishes, environment: Mapping[str, str], report: Repo
         rounds = here.stage.rounds(run)
         if not rounds:
             raise InputError(f"run {run} never had a plan", "submit its spec again")
-        if status.open_round(here.stage, run):
-            raise InputError(f"run {run} is not closed yet", f"sharder resume {run}")
-        with _leased(status.leases(here.stage, here.stage.plan(run, rounds[-1]))):
+        with _leased(status.leases(here.stage, here.stage.plan(run, rounds[-1])), alone=True):
+            # Of two who try again at once the second finds the round of the first.
+            if status.open_round(here.stage, run):
+                raise InputError(f"run {run} is not closed yet", f"sharder resume {run}")
             plan = planning.again(here, run, wishes, report)
             if plan is None:
                 report.say("every cell of the run is ok; there is nothing to try again")

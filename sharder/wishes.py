@@ -31,6 +31,18 @@ class Wishes:
     tables: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
 
+    def asked(self) -> Mapping[str, tuple[str, ...]]:
+        """The flags that shape what a run does, by name: another run id is needed for others."""
+        found: Mapping[str, tuple[str, ...]] = {
+            "--source": self.sources,
+            "--table": self.tables,
+            "--client": self.clients,
+            "--full-refresh": self.full_refresh,
+            "--deadline": () if self.deadline is None else (f"{self.deadline:g}s",),
+            "--no-migrate": () if self.migrate else ("",),
+        }
+        return {flag: values for flag, values in found.items() if values}
+
     def over(self, environment: Mapping[str, str]) -> Settings:
         """These wishes, and where they are silent the environment. Raises InputError."""
         try:

@@ -124,7 +124,8 @@ run_id = click.option(
     "run_id",
     metavar="ID",
     default="",
-    help="Name the run. If there is such a run it goes on, or, if it is closed, its summary is shown.",
+    help="Name the run. If there is such a run it goes on, or, if it is closed, its summary is shown; "
+    "with another spec or other flags it is refused.",
 )
 cloudquery_exit_codes = click.option(
     "--cloudquery-exit-codes",

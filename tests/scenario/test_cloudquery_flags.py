@@ -123,8 +123,9 @@ def test_an_invocation_id_that_is_there_already_says_so_and_that_the_spec_change
     assert "run nightly has ended before; nothing is run again" in err
     assert "changed" not in err
     (tmp_path / "spec.yml").write_text(spec.replace("./one.csv", "./other.csv"))
-    _, _, err = run("submit", "spec.yml", "--run-id", "nightly")
-    assert "source 'files' changed, which means nothing to it" in err
+    code, _, err = run("submit", "spec.yml", "--run-id", "nightly")
+    assert code == Exit.INPUT
+    assert "was submitted with something else: source 'files' changed" in err
 
 
 def test_one_client_does_not_replace_the_file_of_all(run: Run, tmp_path: Path) -> None:

@@ -92,6 +92,36 @@ def test_a_run_at_work_keeps_all_others_out_whatever_they_are_called_and_their_c
     assert not (tmp_path / "other.duckdb").exists()
 
 
+def test_the_same_run_id_for_something_else_is_refused_and_says_what_differs(
+    embedded: Fleet, tmp_path: Path, gate: Path
+) -> None:
+    spec = write(tmp_path, specs.duckdb(), "first", gate=str(gate))
+    words = ("submit", spec, *WORDS, "--run-id", "nightly")
+    first = embedded.start("sharder", *words, "--table", "root0")
+    until(lambda: arrived(gate))
+
+    def told(*more: str, then: str) -> str:
+        done = embedded.sharder(*words, *more, expect=Exit.INPUT)
+        assert "run nightly is there already, and was submitted with something else" in done.err
+        assert "give another --run-id" in done.err
+        assert then in done.err
+        return done.err
+
+    more = ("--table", "*", "--client", "ann", "--deadline", "1h", "--no-migrate")
+    said = told(*more, then="then --table root0, now --table *")
+    for flag in ("--client ann", "--deadline 3600s", "--no-migrate"):
+        assert f"then no {flag.split()[0]}, now {flag}" in said
+    assert "sharder resume nightly" in said
+    (gate / "open").touch()
+    assert ended(first).code == 0
+    assert "sharder status nightly" in told(then="then --table root0, now no --table")
+    write(tmp_path, specs.duckdb(), "second", gate=str(gate))
+    told("--table", "root0", then="source 'trees' changed")
+    write(tmp_path, specs.duckdb(), "first", gate=str(gate))
+    assert "nothing is run again" in embedded.sharder(*words, "--table", "root0").err
+    assert texts(of_duckdb(tmp_path / "w.duckdb")) == ["first root0"] * 2
+
+
 def test_of_two_who_come_after_a_killed_holder_one_gets_in(
     embedded: Fleet, tmp_path: Path, gate: Path
 ) -> None:
