@@ -17,6 +17,11 @@ $(BIN)/sharder: requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
+# Programs are started hundreds of times, and where PYTHONDONTWRITEBYTECODE is set each would compile all that it imports.
+.venv/compiled: $(BIN)/sharder
+	$(BIN)/python -W ignore -m compileall -qq -j 0 .venv/lib || true
+	touch $@
+
 install: $(BIN)/sharder ## a virtual environment in .venv with the locked packages
 
 servers: ## the servers that the tests start: Redis and PostgreSQL (Debian packages)
@@ -28,10 +33,11 @@ run: install ## a simulated AWS organisation, synced into DuckDB on this machine
 fleet: install servers ## the same on a local fleet: Redis, S3 server, two workers, a loader
 	$(BIN)/python -m examples.fleet.run
 
-test: install servers ## all tests, with real Redis, PostgreSQL and S3 servers
+test: install .venv/compiled servers ## all tests, with real Redis, PostgreSQL and S3 servers
+	$(BIN)/python -m compileall -q contracts examples loader sharder tests worker
 	$(BIN)/python -m pytest $(TESTS) -n 2 --dist loadgroup --durations=15
 
-quick: install ## the tests that take seconds
+quick: install .venv/compiled ## the tests that take seconds
 	$(BIN)/python -m pytest tests/unit tests/contract -n 2 --dist loadgroup -m "not slow"
 
 SEEDS ?= 0 1 2 3
