@@ -21,6 +21,20 @@ class Failure(BaseModel):
     kind: str = ""
 
 
+class Server(BaseModel):
+    """The engine of a destination: what it is, and its clock in seconds since the epoch.
+
+    `oldest`: the oldest version that is supported; empty if the version comes with this program.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: str
+    now_s: float
+    oldest: str = ""
+
+
 class Cursors(Document):
     """cursors/<destination>.json. `cursors`: source → key → value, as CloudQuery's state table holds them."""
 
@@ -33,4 +47,5 @@ class Cursors(Document):
     last_sync: Mapping[
         str, datetime
     ] = {}  # source → its newest sync time recorded in the destination
+    server: Server | None = None  # asked last; None: there is none, or an older release wrote this
     error: Failure | None = None

@@ -51,6 +51,8 @@ def _look(stage: Stage, run: str, name: str, warehouse: Warehouse) -> Cursors:
             for source, at in warehouse.last_syncs().items()
             if source in sources
         },
+        # Last, so that its clock can be compared with that of whoever waits for this document.
+        server=warehouse.about(),
     )
 
 

@@ -8,6 +8,7 @@ loader has their credentials: the same job that comes before every run, which al
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -27,7 +28,7 @@ from sharder.hide import Hider
 from sharder.place import Place
 from sharder.run import new_run_id
 from sharder.sources import masked, open_source
-from sharder.tested import Answer, code_of, code_of_failure
+from sharder.tested import Answer, Seen, code_of, code_of_failure
 from sharder.validating import alone
 from sharder.wishes import Wishes, now
 
@@ -150,16 +151,17 @@ def _destinations(
         chosen = LoadedSpec(Spec(), tuple(good))
         log = Hider(say, partial(check.texts, chosen, sealed=not settings.broker), environment)
         with _somewhere(settings, environment, log) as here:
-            for name, cursors in _prepared(here, chosen, say, patience_s).items():
+            for name, (cursors, seen) in _prepared(here, chosen, say, patience_s).items():
                 document = next(d for d in good if d.name == name)
-                rows[name] = _row(document, *_verdict(cursors))
+                rows[name] = replace(_row(document, *_verdict(cursors)), server=seen)
     return [rows[d.name] for d in documents]
 
 
 def _verdict(cursors: Cursors) -> tuple[str, str]:
     if cursors.error:
         return code_of_failure(cursors.error), cursors.error.message
-    return "", f"connected and ready to load ({cursors.guarantee})"
+    server = f"; {cursors.server.name} {cursors.server.version}" if cursors.server else ""
+    return "", f"connected and ready to load ({cursors.guarantee}){server}"
 
 
 @contextmanager
@@ -175,21 +177,38 @@ def _somewhere(settings: Settings, environment: Mapping[str, str], say: Say) -> 
             yield here
 
 
-def _prepared(here: Place, chosen: LoadedSpec, say: Say, patience_s: float) -> dict[str, Cursors]:
-    """What the loader says of each destination. Only their documents are put on the stage, for the moment."""
+def _prepared(
+    here: Place, chosen: LoadedSpec, say: Say, patience_s: float
+) -> dict[str, tuple[Cursors, Seen | None]]:
+    """What the loader says of each destination. Only their documents are put on the stage, for the moment.
+
+    The loader asks for a server's clock last: between our last look in vain and the one that found its answer.
+    """
     run = new_run_id(now())
     sealed = here.kind == "embedded"
+    looked_s: dict[str, float] = {}
+
+    def answer(message: Message) -> tuple[Cursors, Seen | None] | None:
+        looks_s = time.time()
+        before_s = looked_s.setdefault(message.destination, looks_s)
+        cursors = here.stage.cursors(message.run, message.destination)
+        if cursors is None:
+            looked_s[message.destination] = looks_s
+            return None
+        seen = Seen(cursors.server, time.time(), before_s) if cursors.server else None
+        return cursors, seen
+
     try:
         for n, written in enumerate(check.texts(chosen, sealed=sealed)):
             here.stage.store.put(layout.spec(run, n), written.encode())
         at = Asking(here.stage, here.queue, here.rules, say, here.pause, patience_s=patience_s)
         messages = [Message("prepare", run, destination=d.name) for d in chosen.documents]
-        return ask(at, messages, lambda m: here.stage.cursors(m.run, m.destination), _lost)
+        return ask(at, messages, answer, _lost)
     finally:
         with suppress(SharderError):
             gc.remove(here.stage, run)
 
 
-def _lost(message: Message, why: str) -> Cursors:
+def _lost(message: Message, why: str) -> tuple[Cursors, None]:
     error = Failure(message=why, kind=Unreachable.__name__)
-    return Cursors(run=message.run, destination=message.destination, error=error)
+    return Cursors(run=message.run, destination=message.destination, error=error), None

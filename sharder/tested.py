@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contracts.cursors import Failure
+from contracts.cursors import Failure, Server
 from contracts.errors import Denied, Exit, InputError, NotFound, SharderError, Transient
 from sharder import text
 from sharder.preview import Shown
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A destination's engine. Its clock was read between two moments of ours, in seconds since the epoch."""
+
+    server: Server
+    after_s: float
+    before_s: float
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,7 @@ class Answer:
     plugin: str
     code: str = ""
     reason: str = ""
+    server: Seen | None = None
 
     @property
     def result(self) -> str:

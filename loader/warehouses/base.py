@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from contracts.cursors import Server
 from contracts.errors import Permanent
 from contracts.plan import Plan
 from contracts.receipt import LoadedTable
@@ -124,6 +125,9 @@ class Warehouse(Protocol):
     def recorded(self, load: str) -> tuple[LoadedTable, ...]:
         """What a published load did; empty if it was covered by a later one."""
 
+    def about(self) -> Server | None:
+        """What the engine is, and its clock; None where no server is."""
+
     def last_syncs(self) -> Mapping[str, datetime]:
         """Source → newest sync time recorded in the fence, naive UTC."""
 
@@ -163,6 +167,9 @@ class SqlWarehouse(ABC):
 
     @abstractmethod
     def copy(self, landing: PhysicalTable, rows: Rows) -> int: ...
+
+    @abstractmethod
+    def about(self) -> Server | None: ...
 
     @abstractmethod
     def close(self) -> None: ...

@@ -8,6 +8,7 @@ fail at 160 MiB, where delete and insert takes as long as an insert). Tables wit
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from contracts.cursors import Server
 from contracts.errors import (
     InputError,
     Permanent,
@@ -238,6 +240,10 @@ class DuckDB(SqlWarehouse):
         self._connection.register("pairs", pairs)
         self.execute(f"INSERT INTO {self.dialect.ref(table)} SELECT * FROM pairs")
         self._connection.unregister("pairs")
+
+    def about(self) -> Server:
+        ((version,),) = self.query("SELECT version()")
+        return Server(name="DuckDB", version=version.removeprefix("v"), now_s=time.time())
 
     def close(self) -> None:
         self._connection.close()

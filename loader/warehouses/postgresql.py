@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from contracts import types
+from contracts.cursors import Server
 from contracts.errors import (
     Denied,
     InputError,
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 WRITE_BYTES = 1 << 20  # of COPY data handed to the socket at once
 WORK_MEM = "64MB"  # of the server, for each sort or hash of our one connection
+OLDEST = (
+    "13"  # maintained until the end of 2025; older ones have been seen to work, and are not tested
+)
 ASLEEP_S = 15  # without a word between two statements of a transaction
 
 _DESCRIBE = """
@@ -231,6 +235,13 @@ class PostgreSQL(SqlWarehouse):
             landing = PhysicalTable(name, (), schema=sql.OURS)
             # The view of a landing table goes with it.
             self.execute(f"{sql.drop(self.dialect, landing)} CASCADE")
+
+    def about(self) -> Server:
+        ((version, now_s),) = self.query(
+            "SELECT current_setting('server_version'), "
+            "CAST(extract(epoch FROM clock_timestamp()) AS float8)"
+        )
+        return Server(name="PostgreSQL", version=version, now_s=now_s, oldest=OLDEST)
 
     def close(self) -> None:
         self._connection.close()

@@ -8,7 +8,7 @@ from contracts.errors import Exit, SharderError
 from contracts.spec import Fleet
 from contracts.specfile import LoadedSpec, load
 from sharder import connections, place, text
-from sharder.doctor import broker, here, stage
+from sharder.doctor import broker, here, stage, warehouse
 from sharder.doctor.finding import Finding, failure, guarded, ok
 from sharder.preview import Shown
 from sharder.tested import Answer
@@ -66,6 +66,8 @@ def _connections(
     for answer in connections.test(paths, wishes, environment, say, patience_s=patience_s):
         if answer.kind not in {"stage", "broker"}:
             yield _of(answer)
+        if answer.server:
+            yield from warehouse.warehouse(answer.name, answer.server)
 
 
 def _of(answer: Answer) -> Finding:

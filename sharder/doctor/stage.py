@@ -67,7 +67,7 @@ def skew(check: str, theirs: float, before: float, after: float) -> Finding:
     if abs(off) < SKEW_S:
         return ok(check, "agrees with ours")
     says = f"is {text.duration(abs(off))} {'ahead of' if off > 0 else 'behind'} ours"
-    mend = "set the clocks by NTP: sync times, leases and the age of runs are told by them"
+    mend = "set the clocks by NTP: sync times, the age of runs and the records in the warehouse are told by them"
     if abs(off) < BAD_SKEW_S:
         return warning(check, says, mend)
     return Finding(check, "failure", says, mend)

@@ -52,6 +52,14 @@ class WarehouseSuite(LoadsSuite):
     def ids(self, place: Place) -> list[int]:
         return [row[0] for row in place.rows("SELECT id FROM items ORDER BY id")]
 
+    def test_it_tells_its_version_and_its_clock_before_a_run(self, place, start):
+        run, before = start(0), datetime.now(UTC).timestamp()
+        prepare(Message("prepare", "run-0", destination="w"), stage=run.stage, environment={})
+        server = run.stage.cursors("run-0", "w").server
+        assert f"cloudquery/{server.name.lower()}" == place.path
+        assert server.version[0].isdigit()
+        assert before - 1 <= server.now_s <= datetime.now(UTC).timestamp() + 1
+
     # Rows
 
     def test_rows_arrive_with_their_cq_columns(self, place, start):

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from contracts import layout
+from contracts.cursors import Server
 from contracts.errors import Exit
 from contracts.stage import Stage
 from contracts.store import open_store
@@ -19,7 +20,9 @@ from sharder.cli import main
 from sharder.doctor import Finding, examine, exit_code
 from sharder.doctor.here import fits, python
 from sharder.doctor.stage import skew
+from sharder.doctor.warehouse import warehouse
 from sharder.summary import release
+from sharder.tested import Seen
 from sharder.wishes import Wishes
 from tests.fakes.plans import plan
 from tests.fakes.servers import S3, Redis
@@ -156,6 +159,8 @@ def test_sources_and_destinations_of_a_spec_are_asked(look: Look, tmp_path: Path
     found = look("spec.yml")
     assert found["source files"].level == "ok"
     assert "ready to load" in found["destination warehouse"].says
+    assert found["version of warehouse"].says.startswith("DuckDB ")
+    assert found["clock of warehouse"].level == "ok"
 
 
 def test_a_wrong_spec_alone_is_exit_code_2(look: Look, tmp_path: Path) -> None:
@@ -199,3 +204,42 @@ def test_this_very_python_is_supported() -> None:
 )  # fmt: skip
 def test_a_clock_is_off_by_what_the_answer_itself_did_not_take(theirs: float, level: str) -> None:
     assert skew("clock", theirs, 99.0, 101.0).level == level
+
+
+def seen(version: str, ahead_s: float = 0.0, oldest: str = "13") -> Seen:
+    server = Server(name="PostgreSQL", version=version, now_s=1000.0 + ahead_s, oldest=oldest)
+    return Seen(server, after_s=1000.5, before_s=999.5)
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [("17.2 (Debian 17.2-1)", "ok"), ("13.0", "ok"), ("12.22", "warning"), ("9.6", "warning")],
+)
+def test_a_warehouse_older_than_what_is_tested_is_a_warning(version: str, level: str) -> None:
+    found, _ = warehouse("w", seen(version))
+    assert (found.check, found.level, bool(found.mend)) == (
+        "version of w", level, level != "ok",
+    )  # fmt: skip
+    assert version in found.says
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "level", "says"),
+    [
+        (0.0, "ok", "agrees with ours"),
+        (30.0, "warning", "30 s ahead of ours"),
+        (-7200.0, "failure", "behind ours"),
+    ],
+)
+def test_a_warehouse_whose_clock_is_off_is_told(ahead_s: float, level: str, says: str) -> None:
+    _, found = warehouse("w", seen("17.2", ahead_s))
+    assert (found.check, found.level) == ("clock of w", level)
+    assert says in found.says
+    assert ("NTP" in found.mend) is (level != "ok")
+
+
+def test_a_lease_that_cannot_be_read_is_told(look: Look, tmp_path: Path) -> None:
+    open_store(str(tmp_path / "stage")).put(layout.lease("s", "d"), b'{"version": 99}')
+    found = look()["leases"]
+    assert (found.level, "format version 99" in found.says) == ("warning", True)
+    assert "upgrade" in found.mend

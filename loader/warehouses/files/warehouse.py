@@ -214,6 +214,9 @@ class FileWarehouse:
         del load
         return ()
 
+    def about(self) -> None:
+        """Files have no engine."""
+
     def last_syncs(self) -> Mapping[str, datetime]:
         """Nothing is recorded beside the files."""
         return {}
