@@ -26,6 +26,12 @@ import sharder.holding as holding, sharder.lease as lease
 lease.EXPIRES_S, holding.RENEW_S = 2.0, 0.2
 from sharder.cli import main; main()
 """
+# Leases that neither expire nor are renewed while a test goes on.
+STILL = """
+import sharder.holding as holding, sharder.lease as lease
+lease.EXPIRES_S, holding.RENEW_S = 3600.0, 3000.0
+from sharder.cli import main; main()
+"""
 WORDS = ("--workers", "1")
 
 
@@ -68,18 +74,22 @@ def test_a_run_at_work_keeps_all_others_out_whatever_they_are_called_and_their_c
     embedded: Fleet, tmp_path: Path, gate: Path
 ) -> None:
     spec = write(tmp_path, specs.duckdb(), "first", gate=str(gate))
-    first = embedded.start("sharder", "submit", spec, *WORDS, "--run-id", "first")
+    first = embedded.start("sharder", "submit", spec, *WORDS, "--run-id", "first", code=STILL)
     until(lambda: arrived(gate))
     other = write(tmp_path, specs.duckdb("./other.duckdb"), "other", name="other.yml")
-    refused(embedded.run("submit", other, *WORDS), "run first is syncing source 'trees' into 'w'")
+
+    def knock(**more: str) -> Ended:
+        return ended(embedded.start("sharder", "submit", other, *WORDS, code=STILL, **more))
+
+    refused(knock(), "run first is syncing source 'trees' into 'w'")
     for hours in ("3", "-3"):
-        refused(embedded.run("submit", other, *WORDS, SKEW_HOURS=hours), "run first")
+        refused(knock(SKEW_HOURS=hours), "run first")
     key = tmp_path / STAGE / layout.lease("trees", "w")
     ours = key.read_bytes()
     for damaged in (b"", b"{", b'{"version": 99, "run": "first"}'):
         key.write_bytes(damaged)
         refused(
-            embedded.run("submit", other, *WORDS),
+            knock(),
             "somebody may be syncing",
             layout.lease("trees", "w"),
         )

@@ -100,7 +100,7 @@ class Died(BaseException):
     """A process ends here, and writes nothing any more."""
 
 
-@pytest.mark.parametrize("n", range(4))
+@pytest.mark.parametrize("n", range(3))
 def test_who_dies_while_taking_over_a_dead_lease_is_taken_over_in_turn(
     store: LocalStore, tmp_path: Path, n: int
 ) -> None:
