@@ -23,8 +23,8 @@ from contracts.store import open_store
 from loader.cache import Warehouses
 from loader.conclude import conclude
 from loader.load import load
-from loader.migrating import migrate
-from loader.prepare import prepare
+from loader.migrating import migrate, unmigrated
+from loader.prepare import prepare, unprepared
 from loader.pulse import beating
 
 PATIENCE_S = (
@@ -71,12 +71,18 @@ def _do(message: Message, heart: Heart) -> None:
     guard = Guard(Caps(memory_bytes=memory_bytes))
     if message.kind == "prepare":
         # A slow warehouse is not a dead loader: with a heartbeat nobody sends the message again.
-        with beating(heart, message.run, message.job, uuid4().hex, guard=guard):
+        with beating(
+            heart, message.run, message.job, uuid4().hex, guard=guard,
+            give_up=lambda e: unprepared(message, stage, e),
+        ):  # fmt: skip
             prepare(message, stage=stage, environment=os.environ, warehouses=_warehouses())
         event("prepared", run=message.run, destination=message.destination)
         return
     if message.kind == "migrate":
-        with beating(heart, message.run, message.job, uuid4().hex, guard=guard):
+        with beating(
+            heart, message.run, message.job, uuid4().hex, guard=guard,
+            give_up=lambda e: unmigrated(message, stage, e),
+        ):  # fmt: skip
             migrated = migrate(
                 message, stage=stage, environment=os.environ, warehouses=_warehouses()
             )

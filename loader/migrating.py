@@ -7,11 +7,11 @@ says how many did not. One table that is refused does not keep the others from b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
 
-from contracts.errors import Permanent, Transient
+from contracts.errors import Permanent, SharderError, Transient
 from contracts.migration import Migrated, MigratedTable
 from contracts.plan import Plan
 from contracts.queue import Message
@@ -60,6 +60,14 @@ def migrate(
         document = Migrated(run=run, destination=name, error=failure(name, error))
     stage.write_migrated(document)
     return document
+
+
+def unmigrated(message: Message, stage: Stage, error: SharderError) -> None:
+    """The answer of a process that must end in the middle: another one would end in the same way."""
+    name = message.destination
+    with suppress(SharderError):
+        failed = failure(name, error)
+        stage.write_migrated(Migrated(run=message.run, destination=name, error=failed))
 
 
 def _ours(stage: Stage, run: str, destination: str) -> frozenset[str]:

@@ -7,7 +7,7 @@ An error is written into the document, because it is the submitter who tells it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC
 
 from contracts.cursors import Cursors, Failure
@@ -36,6 +36,13 @@ def prepare(
     except (Permanent, Transient) as error:
         document = Cursors(run=run, destination=name, error=failure(name, error))
     stage.write_cursors(document)
+
+
+def unprepared(message: Message, stage: Stage, error: SharderError) -> None:
+    """The answer of a process that must end in the middle: another one would end in the same way."""
+    name = message.destination
+    with suppress(SharderError):
+        stage.write_cursors(Cursors(run=message.run, destination=name, error=failure(name, error)))
 
 
 def _look(stage: Stage, run: str, name: str, warehouse: Warehouse) -> Cursors:

@@ -274,9 +274,8 @@ def _explained(failure: FailShards | FailLoad, said: Attempt | None) -> str:
     text = failure.message if isinstance(failure, FailShards) else failure.error
     if said:
         return f"{text}; the last one said: {said.error}"
-    silent = (
-        isinstance(failure, FailShards) and failure.reason == "lost" and "attempts started" in text
-    )
+    limit = isinstance(failure, FailShards) and failure.reason != "lost"
+    silent = "attempts started" in text and not limit
     return f"{text}; {SILENT}" if silent else text
 
 

@@ -17,13 +17,16 @@ from tests.fakes.fleet import Fleet
 
 pytestmark = pytest.mark.timeout(240)
 
-WAYS = ("fine", "blocks", "grows", "killed")
+GREEDY = ("grows", "batch", "thread", "native", "held")
+WAYS = ("fine", "blocks", "killed", *GREEDY)
 RUN = "life"
 
 
-def write(home: Path, *ways: str) -> None:
+def write(
+    home: Path, *ways: str, text: str = "new", calm: bool = False, to: specs.Document | None = None
+) -> None:
     sources = [
-        specs.source(name, {"ways": found}, plugin="hog")
+        specs.source(name, {"ways": found, "calm": calm, "text": text}, plugin="hog")
         for name, found in (
             ("hog", [w for w in ways if w != "blocks"]),
             ("slow", [w for w in ways if w == "blocks"]),
@@ -33,7 +36,7 @@ def write(home: Path, *ways: str) -> None:
     limits = specs.fleet(
         attempts=2, sources={"slow": {"timeout": "1s"}} if "blocks" in ways else {}
     )
-    (home / "spec.yml").write_text(specs.spec(*sources, specs.duckdb(), limits))
+    (home / "spec.yml").write_text(specs.spec(*sources, to or specs.duckdb(), limits))
 
 
 def verdicts(stage: Path) -> Mapping[str, Cell]:
@@ -50,13 +53,15 @@ def verdicts(stage: Path) -> Mapping[str, Cell]:
 def check(found: Mapping[str, Cell]) -> None:
     assert found["fine"].outcome == "ok"
     assert {t: c.reason for t, c in found.items()} == {
-        "fine": None, "blocks": "timeout", "grows": "memory", "killed": "lost",
+        "fine": None, "blocks": "timeout", "killed": "lost", **dict.fromkeys(GREEDY, "memory"),
     }  # fmt: skip
     # Where it hung, by file and function.
     assert "hog.py" in found["blocks"].message
-    assert "MiB of memory and may have" in found["grows"].message
+    for way in GREEDY:
+        assert "MiB of memory and may have 384 MiB" in found[way].message
+        assert "raise SHARDER_WORKER_MEMORY" in found[way].message
     assert "probably for lack of memory" in found["killed"].message
-    for table in ("blocks", "grows", "killed"):
+    for table in found.keys() - {"fine"}:
         assert "2 attempts started and none of them ended" in found[table].message
 
 
@@ -69,14 +74,16 @@ def temporary(tmp_path: Path) -> Iterator[Path]:
     assert list(path.iterdir()) == []
 
 
-LIMITS = {"SHARDER_WORKER_MEMORY": "512MiB", "SHARDER_TEST_GRACE_S": "0.5"}
+LIMITS = {"SHARDER_WORKER_MEMORY": "384MiB", "SHARDER_TEST_GRACE_S": "0.5"}
 
 
 def test_embedded_every_attempt_ends_and_the_run_tells_why(
     embedded: Fleet, temporary: Path
 ) -> None:
-    write(embedded.home, *WAYS, "threads")
     embedded.environment |= {**LIMITS, "TMPDIR": str(temporary)}
+    write(embedded.home, *WAYS, text="old", calm=True)
+    embedded.sharder("submit", "spec.yml")
+    write(embedded.home, *WAYS, "threads")
     words = ("submit", "spec.yml", "--run-id", RUN, "--log-console")
     done = embedded.sharder(*words, expect=Exit.PARTIAL)
     found = dict(verdicts(embedded.home / ".sharder/stage"))
@@ -85,8 +92,10 @@ def test_embedded_every_attempt_ends_and_the_run_tells_why(
     check(found)
     assert "was killed in the middle of" in done.said
     contents = of_duckdb(embedded.home / "w.duckdb")
-    assert len(contents["fine"]) == 2
-    assert not contents.get("blocks")
+    texts = {way: [row["v"] for row in contents[way]] for way in WAYS}
+    # The old rows of those that failed stay.
+    old, new = b"old".hex(), b"new".hex()
+    assert texts == {way: [new if way == "fine" else old, None] for way in WAYS}
 
 
 @pytest.mark.redis
@@ -108,3 +117,61 @@ def test_on_a_fleet_it_is_the_same(tmp_path: Path, redis_url: str, temporary: Pa
         for program in programs:
             program.terminate()
             assert program.wait() == Exit.OK
+
+
+def greedy(home: Path) -> specs.Document:
+    """A destination whose loader is greedy while there is a file `greed` (tests/fakes/greedy.py)."""
+    document = specs.duckdb(write_mode="overwrite")
+    document["spec"] |= {"path": "cloudquery/greedy"}
+    document["spec"]["spec"] |= {"greed": str(home / "greed")}
+    return document
+
+
+LOADS = ("fine", "grows", "killed")
+
+
+def test_a_loader_that_outgrows_its_memory_fails_that_load_alone_and_retry_loads_it(
+    embedded: Fleet,
+) -> None:
+    embedded.environment |= {**LIMITS, "SHARDER_TEST_GREEDY": "1"}
+    to, greed = greedy(embedded.home), embedded.home / "greed"
+    write(embedded.home, *LOADS, text="old", calm=True, to=to)
+    embedded.sharder("submit", "spec.yml")
+    write(embedded.home, *LOADS, calm=True, to=to)
+    before = of_duckdb(embedded.home / "w.duckdb")
+    greed.touch()
+    embedded.sharder("submit", "spec.yml", "--run-id", RUN, expect=Exit.PARTIAL)
+    read = Stage(LocalStore(embedded.home / ".sharder/stage"))
+    found = {way: read.receipt(RUN, "w", "hog", way, 1) for way in LOADS}
+    assert {way: r.outcome for way, r in found.items() if r} == {
+        "fine": "ok", "grows": "failed", "killed": "failed",
+    }  # fmt: skip
+    for way, says in (
+        ("grows", "MiB of memory and may have 384 MiB"),
+        ("killed", "probably for lack of memory"),
+    ):
+        receipt = found[way]
+        assert receipt
+        assert says in receipt.error
+        assert "2 attempts started and none of them ended" in receipt.error
+    after = of_duckdb(embedded.home / "w.duckdb")
+    assert {way: after[way] == before[way] for way in LOADS} == {
+        "fine": False, "grows": True, "killed": True,
+    }  # fmt: skip
+    greed.unlink()
+    embedded.sharder("retry", RUN)
+    loaded = of_duckdb(embedded.home / "w.duckdb")
+    assert all(loaded[way] != before[way] for way in LOADS)
+
+
+def test_a_loader_that_has_no_room_for_its_own_start_says_so_before_anything_is_extracted(
+    embedded: Fleet,
+) -> None:
+    embedded.environment |= {**LIMITS, "SHARDER_TEST_GREEDY": "1"}
+    write(embedded.home, "fine", to=greedy(embedded.home))
+    for name in ("greed", "prepares"):
+        (embedded.home / name).touch()
+    done = embedded.sharder("submit", "spec.yml", expect=Exit.OUTSIDE)
+    assert "destination 'w': the process had" in done.err
+    assert "may have 384 MiB" in done.err
+    assert "raise SHARDER_WORKER_MEMORY" in done.err
