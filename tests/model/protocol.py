@@ -139,7 +139,8 @@ class Protocol:
         yield {"kind": "source", "spec": body}
         mode = "append" if self.mode == "incremental" else self.mode
         for name in self.destinations:
-            nested = {"connection_string": f"{name}.duckdb"}
+            # The model's databases are in memory; whoever opened this one would leave a file where the tests run.
+            nested = {"connection_string": f"/proc/nope/{name}.duckdb"}
             yield {
                 "kind": "destination",
                 "spec": {"name": name, "path": "cloudquery/duckdb", "write_mode": mode, "spec": nested},

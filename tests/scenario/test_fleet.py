@@ -26,6 +26,8 @@ ACCOUNTS = ("111111111111", "222222222222", "333333333333")
 DENIED = ACCOUNTS[2]
 # Here the simulator answers with the time at which it is asked.
 CLOCKS = {
+    "aws_acm_certificates.domain_validation_options",
+    "aws_acm_certificates.status",  # the simulator issues it after a minute
     "aws_cloudtrail_trails.status",
     "aws_rds_clusters.latest_restorable_time",
     "aws_rds_instances.latest_restorable_time",
