@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
 import duckdb
+import orjson
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import InputError
@@ -151,3 +154,78 @@ def test_two_spellings_of_a_letter_are_two_tables(tmp_path: Path) -> None:
     with duckdb.connect(str(file)) as warehouse:
         names = {t for (t,) in warehouse.sql("SELECT table_name FROM duckdb_tables()").fetchall()}
         assert {"caf\u00e9", "cafe\u0301"} <= names
+
+
+LONG = ("c" * 300, "c" * 299 + "d", "\u00e9" * 150 + '"; DROP TABLE canary; --')
+ALIKE = ("Id ", " id", "ID\u200b")
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("plugin", ["postgresql", "duckdb"])
+def test_columns_of_three_hundred_characters_that_begin_alike_stay_apart(
+    tmp_path: Path, postgres_dsn: str, plugin: str
+) -> None:
+    spec = {"connection_string": postgres_dsn if plugin == "postgresql" else f"{tmp_path}/w.db"}
+    names = (*LONG, *ALIKE)
+    wide = table("wide", ID, *(Column(n, pa.string()) for n in names))
+    run = StageRun(tmp_path / "stage", wide, spec=spec, path=f"cloudquery/{plugin}")
+    client = "\u00e9'\"; DROP TABLE canary; --" * 20
+    run.round([shard({client: ({"id": 1, **{n: n for n in names}},)})])
+    receipt = run.load()
+    assert receipt.outcome == "ok", receipt.error
+    dialect = POSTGRESQL if plugin == "postgresql" else DIALECT
+    columns = ", ".join(dialect.quote(dialect.name_of(n)) for n in names)
+    sql = f"SELECT {columns}, _cq_client_id FROM wide"
+    if plugin == "postgresql":
+        with psycopg.connect(postgres_dsn) as warehouse:
+            found = warehouse.execute(sql.encode()).fetchall()
+    else:
+        with duckdb.connect(f"{tmp_path}/w.db") as warehouse:
+            found = warehouse.execute(sql).fetchall()
+    assert found == [(*names, client)]
+
+
+@pytest.mark.parametrize("format_", ["csv", "json", "parquet"])
+def test_files_hold_columns_and_clients_of_any_name(tmp_path: Path, format_: str) -> None:
+    names = (*LONG, *(n for n in NAMES if len(n) < 100), "nul\0")
+    place = tmp_path / "lake"
+    spec = {"path": f"{place}/{{{{TABLE}}}}.{{{{FORMAT}}}}", "format": format_, "no_rotate": True}
+    wide = table("wide", ID, *(Column(n, pa.string()) for n in names))
+    run = StageRun(tmp_path / "stage", wide, spec=spec, path="cloudquery/file", write_mode="append")
+    client = "../..\\'\"\n" + "x" * 300
+    run.round([shard({client: ({"id": 1, **{n: n for n in names}},)})])
+    receipt = run.load()
+    assert receipt.outcome == "ok", receipt.error
+    assert {p.name for p in tmp_path.iterdir()} == {"stage", "lake"}
+    (row,) = read_rows(place / f"wide.{format_}")
+    assert {n: row[n] for n in names} == {n: n for n in names}
+    assert row["_cq_client_id"] == client
+
+
+def read_rows(file: Path) -> list[dict[str, object]]:
+    if file.suffix == ".parquet":
+        found: list[dict[str, object]] = pq.read_table(file).to_pylist()
+        return found
+    if file.suffix == ".json":
+        return [orjson.loads(line) for line in file.read_bytes().split(b"\n") if line]
+    with file.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("plugin", ["postgresql", "duckdb"])
+def test_a_value_or_a_client_with_nul_ends_as_a_row_or_as_a_reason(
+    tmp_path: Path, postgres_dsn: str, plugin: str
+) -> None:
+    spec = {"connection_string": postgres_dsn if plugin == "postgresql" else f"{tmp_path}/w.db"}
+    run = StageRun(tmp_path / "stage", table("t"), spec=spec, path=f"cloudquery/{plugin}")
+    run.round([shard({"a\0b": ({"id": 1, "v": "x\0y"},)})])
+    receipt = run.load()
+    if plugin == "duckdb":
+        with duckdb.connect(f"{tmp_path}/w.db") as warehouse:
+            found = warehouse.execute("SELECT v, _cq_client_id FROM t").fetchall()
+        assert (receipt.outcome, found) == ("ok", [("x\0y", "a\0b")])
+    else:  # its texts hold no NUL
+        with psycopg.connect(postgres_dsn) as warehouse:
+            found = warehouse.execute("SELECT v, _cq_client_id FROM t").fetchall()
+        assert (receipt.outcome, found) == ("ok", [("xy", "ab")])
