@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
+import orjson
 import psycopg
 import pytest
 
 from contracts.errors import Exit
 from contracts.store import open_store
 from tests.fakes import leaks, specs
+from tests.fakes.collector import Collector
 from tests.fakes.command import running as running_here
 from tests.fakes.fleet import Ended, Fleet
 from tests.fakes.leaks import Planted
@@ -209,13 +212,46 @@ def logging_postgres() -> Iterator[Postgres]:
         yield server
 
 
+def asked(witness: Witness) -> None:
+    """Commands that only look, of a run that went and of warehouses that do not answer."""
+    for words in (
+        ("status", "partial"),
+        ("runs",),
+        ("plan", "spec.yml"),
+        ("doctor", "spec.yml"),
+    ):
+        assert witness(*words).out
+        assert orjson.loads(witness(*words, "--json").out.splitlines()[0])
+    for name in ("NOWHERE", "KEYWORDS", "BROKEN"):
+        witness.spec.write_text(specs.spec(files(), specs.postgresql(f"${{{name}_DSN}}")))
+        failed = witness("doctor", "spec.yml", "--json")
+        assert failed.code, failed.said
+        assert '"destination w"' in failed.out
+
+
+def counted(*ports: int) -> bytes:
+    """The metrics of programs that are at work."""
+    told = []
+    for port in ports:
+        with urlopen(f"http://127.0.0.1:{port}/metrics") as reply:
+            told.append(reply.read())
+        assert b"sharder_" in told[-1]
+    return b"".join(told)
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as found:
+        yield found
+
+
 @pytest.mark.slow
 @pytest.mark.redis
 @pytest.mark.postgres
 @pytest.mark.s3
 def test_a_fleet_tells_no_secret(
     tmp_path: Path, planted: Planted, s3: S3, s3_url: str, logging_postgres: Postgres,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, stack: ExitStack,
 ) -> None:  # fmt: skip
     source, warehouse = planted.plain("Source"), planted.plain("Warehouse")
     with psycopg.connect(logging_postgres.dsn(), autocommit=True) as admin:
@@ -237,6 +273,8 @@ def test_a_fleet_tells_no_secret(
     for name, value in keys.items():
         monkeypatch.setenv(name, value)
     s3.headers()
+    collector = stack.enter_context(Collector())
+    everybody["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{collector.place}"
     for redis in running(lambda: Redis(password=planted.plain("Broker"))):
         monitor = Monitor(redis)
         everybody["SHARDER_BROKER"] = redis.url
@@ -247,7 +285,10 @@ def test_a_fleet_tells_no_secret(
         loaders = {
             "LAKE_DSN": dsn("writer", warehouse, "lake"),
             "NOWHERE_DSN": dsn("writer", planted.plain("Lost"), "lake"),
+            "KEYWORDS_DSN": f"host=127.0.0.1 port=1 user=writer password='{planted.plain('Keyword')}' dbname=lake",
+            "BROKEN_DSN": f"host=127.0.0.1 port=x password={planted.plain('Broken')} =",
         }
+        ports = {"worker": free_port(), "loader": free_port()}
         with Fleet(tmp_path, everybody) as fleet:
             witness = Witness(fleet, planted)
             witness.spec.write_text(
@@ -263,8 +304,9 @@ def test_a_fleet_tells_no_secret(
                     specs.postgresql("${NOWHERE_DSN}", "nowhere"),
                 )
             )
-            fleet.start("worker", "run", **workers, SHARDER_LOG_LEVEL="debug")
-            fleet.start("loader", "run", **loaders, SHARDER_LOG_LEVEL="debug")
+            for program, own in (("worker", workers), ("loader", loaders)):
+                words = ("run", "--metrics-port", str(ports[program]), "--log-format", "json")
+                fleet.start(program, *words, **own, SHARDER_LOG_LEVEL="debug")
             fleet.environment.update(workers)
             refused = witness("submit", "spec.yml", "--run-id", "refused", *ARTEFACTS, *LOG)
             assert refused.code == Exit.OUTSIDE, refused.said
@@ -278,16 +320,21 @@ def test_a_fleet_tells_no_secret(
             assert done.code == Exit.PARTIAL, done.said + fleet.logs()
             assert "RuntimeError: refused" in done.said
             witness("retry", "partial", *LOG)
+            asked(witness)
 
             witness.spec.write_text(
                 specs.spec(leaky("${TOKEN}", "crash"), specs.postgresql("${LAKE_DSN}"))
             )
             witness("submit", "spec.yml", *ARTEFACTS, *LOG)
             assert "Traceback" in fleet.logs()
+            assert '"event":"loaded"' in fleet.logs()
+            assert planted.found(counted(*ports.values())) == []
             fleet.stop()
             assert witness.leaks() == {}
-        assert planted.found(monitor.end(redis)) == []
-        assert planted.found(redis.output()) == []
+        assert planted.found(monitor.end(redis) + redis.output()) == []
+    assert collector.named("submit")
+    assert collector.named("load")
+    assert planted.found(repr(collector.spans)) == []
     assert leaks.in_store(planted, open_store(s3_url)) == {}
     assert planted.found(repr(s3.headers()) + repr(s3.requests())) == []
     assert planted.found(logging_postgres.output()) == []
