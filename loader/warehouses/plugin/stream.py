@@ -1,8 +1,4 @@
-"""The messages of one write: tables first, then rows, then a flush; and how much of it went by.
-
-The protocol's library takes messages from a thread of its own and hides what is raised there, so it is
-kept here.
-"""
+"""The messages of one write: tables first, then rows, then a flush; and how much of it went by."""
 
 from __future__ import annotations
 
@@ -30,22 +26,15 @@ class Stream:
         self.moved: Callable[[], None] = lambda: None
         self.begun = False
         self.flush = 0  # the id of the last one sent
-        self.error: BaseException | None = None
         self.rows: dict[str, tuple[int, int]] = {}  # table → sent, left out
 
     def __iter__(self) -> Iterator[WriteMessage]:
-        try:
-            for message in self._make(self):
-                self.moved()
-                self.begun = True
-                if isinstance(message, Flush):
-                    self.flush = message.id
-                yield message
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self.error = error
-            raise
+        for message in self._make(self):
+            self.moved()
+            self.begun = True
+            if isinstance(message, Flush):
+                self.flush = message.id
+            yield message
 
 
 def of_load(

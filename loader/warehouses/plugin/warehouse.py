@@ -127,11 +127,8 @@ class PluginWarehouse:
             with self._running.call() as (client, watch):
                 sent.moved = watch.moved
                 answer = client.write(sent)
-        except SharderError as error:
-            # What is raised while messages are made reaches the client as a call that was cancelled.
-            raise self._final(sent.error or error, begun=sent.begun) from error
-        if sent.error is not None:
-            raise sent.error
+        except Transient as error:
+            raise self._final(error, begun=sent.begun) from error
         self._check(answer, sent)
         self._check_logged(before)
         return sent
@@ -165,10 +162,10 @@ class PluginWarehouse:
                 f"kind: fleet, plugins: {{{self._destination.name}: {{logged_errors: warn}}}}",
             )
 
-    def _final(self, error: BaseException, *, begun: bool) -> BaseException:
+    def _final(self, error: Transient, *, begun: bool) -> SharderError:
         """What another try would double, or most likely meet again, is not tried again by itself."""
         appends = self.traits.guarantee == "at-least-once"
-        if not begun or not isinstance(error, Transient) or not (appends or _in_words(error)):
+        if not begun or not (appends or _in_words(error)):
             return error
         left = (
             "; rows that it had taken stay, and another load sends all of them again"
