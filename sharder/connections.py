@@ -19,7 +19,7 @@ from contracts.cursors import Cursors, Failure
 from contracts.errors import SharderError, Unreachable
 from contracts.queue import Message
 from contracts.settings import Settings
-from contracts.spec import Destination, Fleet, Plugin, Source, Spec
+from contracts.spec import Destination, Fleet, Plugin, Source, Spec, Transformer
 from contracts.specfile import LoadedSpec, SpecDocument, load
 from contracts.store import open_store, probe
 from sharder import check, gc, place, text
@@ -58,7 +58,7 @@ def test(
     if found.broker and why:
         rows += [_row(d, "UNKNOWN", f"not asked: {why}") for d in documents[Destination]]
     elif documents[Destination]:
-        rows += _destinations(documents[Destination], found, environment, say, patience_s)
+        rows += _destinations(documents[Destination], loaded, found, environment, say, patience_s)
     return [*rows, *stage, *broker]
 
 
@@ -133,6 +133,7 @@ def _host(url: str) -> str:
 
 def _destinations(
     documents: Sequence[SpecDocument],
+    loaded: LoadedSpec,
     settings: Settings,
     environment: Mapping[str, str],
     say: Say,
@@ -142,19 +143,34 @@ def _destinations(
     good: list[SpecDocument] = []
     for document in documents:
         try:
-            check.check(alone(document))
-            (check.refuse_literals if settings.broker else check.refuse_unset)(alone(document))
+            for one in (document, *_transformers(document, loaded)):
+                check.check(alone(one))
+                (check.refuse_literals if settings.broker else check.refuse_unset)(alone(one))
             good.append(document)
         except SharderError as error:
             rows[document.name] = _failed(document, error)
     if good:
-        chosen = LoadedSpec(Spec(), tuple(good))
+        # The loader reads, too, how the programs of plugins are run.
+        fleet = [d for d in loaded.documents if isinstance(d.model, Fleet)]
+        used = {t.name: t for d in good for t in _transformers(d, loaded)}
+        chosen = LoadedSpec(Spec(), (*good, *used.values(), *fleet))
         log = Hider(say, partial(check.texts, chosen, sealed=not settings.broker), environment)
         with _somewhere(settings, environment, log) as here:
             for name, (cursors, seen) in _prepared(here, chosen, say, patience_s).items():
                 document = next(d for d in good if d.name == name)
                 rows[name] = replace(_row(document, *_verdict(cursors)), server=seen)
     return [rows[d.name] for d in documents]
+
+
+def _transformers(document: SpecDocument, loaded: LoadedSpec) -> list[SpecDocument]:
+    """The documents of a destination's transformers."""
+    model = document.model
+    assert isinstance(model, Destination)
+    return [
+        d
+        for d in loaded.documents
+        if isinstance(d.model, Transformer) and d.model.name in model.transformers
+    ]
 
 
 def _verdict(cursors: Cursors) -> tuple[str, str]:
@@ -180,7 +196,7 @@ def _somewhere(settings: Settings, environment: Mapping[str, str], say: Say) -> 
 def _prepared(
     here: Place, chosen: LoadedSpec, say: Say, patience_s: float
 ) -> dict[str, tuple[Cursors, Seen | None]]:
-    """What the loader says of each destination. Only their documents are put on the stage, for the moment.
+    """What the loader says of each destination. Only documents that it reads are put on the stage.
 
     The loader asks for a server's clock last: between our last look in vain and the one that found its answer.
     """
@@ -202,7 +218,8 @@ def _prepared(
         for n, written in enumerate(check.texts(chosen, sealed=sealed)):
             here.stage.store.put(layout.spec(run, n), written.encode())
         at = Asking(here.stage, here.queue, here.rules, say, here.pause, patience_s=patience_s)
-        messages = [Message("prepare", run, destination=d.name) for d in chosen.documents]
+        asked = [d.name for d in chosen.documents if isinstance(d.model, Destination)]
+        messages = [Message("prepare", run, destination=name) for name in asked]
         return ask(at, messages, answer, _lost)
     finally:
         with suppress(SharderError):

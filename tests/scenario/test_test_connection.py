@@ -66,6 +66,17 @@ def test_what_works_is_a_line_each_and_leaves_nothing_behind(run: Run, tmp_path:
     assert not list(tmp_path.rglob("runs/*"))
 
 
+def test_a_destination_is_tested_with_its_transformers(run: Run) -> None:
+    rename = [{"kind": "rename_column", "name": "a", "value": "b"}]
+    body = {"name": "t", "path": "cloudquery/basic", "spec": {"transformations": rename}}
+    transformer = {"kind": "transformer", "spec": body}
+    code, found = rows(run, local(), duckdb(transformers=["t"]), transformer)
+    assert (code, found["destination"]["result"]) == (0, "Success")
+    body["spec"] = {"transformations": [{"kind": "renam_column"}]}
+    row = failure(run, "destination", local(), duckdb(transformers=["t"]), transformer)
+    assert "did you mean 'rename_column'" in row["reason"]
+
+
 # -- databases -------------------------------------------------------------------------------
 
 
