@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from contracts.errors import InputError
-from contracts.spec import Destination, Source, Transformer
+from contracts.spec import Destination, Plugin, Source, Transformer
 from contracts.specfile import (
     LoadedSpec,
     SpecDocument,
@@ -154,7 +154,7 @@ def secret_paths(document: SpecDocument) -> list[str]:
     options = options_model(document)
     model = document.model
     own = [*marked(options)] if options else []
-    if isinstance(model, Destination | Transformer) and foreign(document):
+    if isinstance(model, Plugin) and foreign(document):
         own = suspects(model.spec)
     return [
         *marked(type(model)),

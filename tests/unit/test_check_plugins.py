@@ -56,6 +56,19 @@ def test_what_may_be_a_secret_is_kept_off_the_stage_and_out_of_what_is_said(read
     assert "password: ${LITE_PASSWORD}" in str(caught.value)
 
 
+def test_a_source_that_is_a_program_is_treated_alike(tmp_path):
+    body = {
+        "name": "x", "path": "/opt/x", "registry": "local", "tables": ["*"], "destinations": ["lite"],
+        "spec": {"api_key": "key-five"},
+    }  # fmt: skip
+    (tmp_path / "spec.yml").write_text(specs.spec({"kind": "source", "spec": body}, program()))
+    loaded = load([tmp_path / "spec.yml"], {}, AT)
+    check.check(loaded)
+    assert "key-five" not in "".join(check.texts(loaded, sealed=True))
+    with pytest.raises(InputError, match="has a secret written out"):
+        check.refuse_literals(loaded)
+
+
 def test_a_variable_is_no_literal(read):
     loaded = read(program(spec={"password": "${LITE_PASSWORD}", "tokens": ["${A}", "${B}"]}), A="1", B="2")  # fmt: skip
     check.check(loaded)
