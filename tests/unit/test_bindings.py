@@ -26,6 +26,7 @@ def implementations() -> Iterator[tuple[str, str, str]]:
     for name in warehouses.names():
         suite = "WarehouseSuite" if warehouses.traits(name).lands else "FilesSuite"
         yield suite, f"warehouse {name}", name
+    yield "LoadsSuite", "warehouse plugin", "tests.fakes.sqlite_plugin"
     for suite, file, protocol in (
         ("StoreSuite", "contracts/store/base.py", "Store"),
         ("QueueSuite", "contracts/queue.py", "Queue"),
