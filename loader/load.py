@@ -101,7 +101,7 @@ def load(
                 receipt = _after_all(m, stage, rounds, found, started) or receipt
         stage.create_receipt(receipt)
         kept = stage.receipt(m.run, m.destination, m.source, m.table, m.round)
-        if found and kept and kept.outcome == "failed" and not _fenced(found):
+        if found and kept and kept.outcome == "failed" and _adds(found):
             with borrowed(warehouses) as cache:
                 _withdraw(m, rounds, found, cache)
         if kept:
@@ -260,6 +260,12 @@ def _shown(rounds: list[Round], opened: OpenDestination) -> list[str]:
 
 def _fenced(opened: OpenDestination) -> bool:
     return registry.traits(opened.destination).fenced
+
+
+def _adds(opened: OpenDestination) -> bool:
+    """Whether a load that failed leaves something that can be removed: files. A program is not started for that."""
+    traits = registry.traits(opened.destination)
+    return not traits.fenced and not traits.merges
 
 
 def _withdraw(

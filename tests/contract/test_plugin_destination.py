@@ -239,6 +239,7 @@ class TestPlugin(LoadsSuite):
         assert receipt.tables == ()
         assert failing.stage.cursors(failing.run, "w") is None
 
+    @pytest.mark.slow
     def test_an_error_that_is_only_logged_fails_the_load(self, tmp_path):
         place = SqlitePlace(tmp_path / "w.sqlite", {"faults": {"log_error": "a row was left out"}})
         run = StageRun(tmp_path / "stage", spec=place.spec, path=place.path, **place.outer)

@@ -160,6 +160,7 @@ def test_its_refusal_is_told_before_anything_is_extracted(start):
     assert "destination 'w'" in error.message
 
 
+@pytest.mark.slow
 def test_a_program_lives_as_long_as_its_load(start, place):
     run = start({"add": {"team": "x"}}, local=True)
     run.round([shard({"a": rows(1)})])
@@ -168,6 +169,7 @@ def test_a_program_lives_as_long_as_its_load(start, place):
     assert place.rows("SELECT team FROM items") == [("x",)]
 
 
+@pytest.mark.slow
 def test_a_program_that_dies_is_named_with_its_end(start):
     run = start({"die": 1}, local=True, write_mode="append")
     run.round([shard({"a": rows(1)})])
