@@ -216,10 +216,15 @@ def _refuse_removals(job: Job) -> None:
     """Raises Permanent where nothing can be deleted: a reader would take for living what the source took back."""
     if job.found.deletes and job.writes and not job.warehouse.traits.lands:
         names = sorted({table for (table, _), _ in job.found.deletes})
+        how = (
+            "is a plugin, which cannot be told to delete no other rows than older ones of the same client"
+            if job.warehouse.traits.merges
+            else "writes files, from which no row can be deleted"
+        )
         raise Permanent(
-            f"the source deletes rows of table '{names[0]}', and destination '{job.message.destination}' writes "
-            "files, from which no row can be deleted; nothing was loaded",
-            f"load it into a database, or leave it out (skip_tables: [{names[0]}])",
+            f"the source deletes rows of table '{names[0]}', and destination '{job.message.destination}' {how}; "
+            "nothing was loaded",
+            f"load it into a built-in database, or leave it out (skip_tables: [{names[0]}])",
         )
 
 
