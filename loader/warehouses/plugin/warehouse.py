@@ -213,6 +213,9 @@ class PluginWarehouse:
         del load
         return ()
 
+    def about(self) -> None:
+        """The protocol does not tell what is behind a plugin."""
+
     def last_syncs(self) -> Mapping[str, datetime]:
         """Nothing is recorded beside the rows."""
         return {}
