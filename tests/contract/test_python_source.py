@@ -227,7 +227,8 @@ def test_a_factory_that_makes_no_source_is_told_what_is_lacking():
         python.open("tests.fakes.shop:nothing", {}, context())
 
 
-def test_options_are_the_modules_model_or_anything():
+def test_options_are_the_factorys_model_or_the_modules_or_anything():
     assert python.options(PATH) is Options
+    assert python.options("tests.typing.third_party:Simple").__name__ == "Questions"
     free = python.options("tests.typing.third_party:open")
     assert free.model_validate({"any": {"thing": 1}}).model_dump() == {"any": {"thing": 1}}

@@ -62,13 +62,14 @@ def open(spec: Mapping[str, Any], context: Context) -> Source:  # noqa: A001  # 
 splitter: Splitter = Answers()
 
 
-class Options(BaseModel):
+class Questions(BaseModel):
     questions: list[str]
 
 
-class Simple(SimpleSource[Options]):
+class Simple(SimpleSource[Questions]):
     """The same with the base class for authors."""
 
+    Options = Questions
     declares = (table("answers", {"id": "int64"}, key="id"),)
 
     def client_ids(self, table: str) -> Sequence[str]:
