@@ -55,7 +55,7 @@ def test_a_dry_run_writes_no_commit(worker, stage):
 
 def test_failed_cells_are_in_the_exit_code(worker, tmp_path):
     stage = local_stage(tmp_path)
-    write_run(stage, [ITEMS], ["x"], path="cloudquery/nothing", spec={})
+    write_run(stage, [ITEMS], ["x"], path="sharder/nothing", spec={})
     code, out, _ = worker("shard", RUN, "01-0000000", "--stage", stage.store.url)
     assert code == Exit.PARTIAL
     assert "there is no source plugin 'nothing'" in out
