@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import Exit
+from contracts.store import open_store
 from tests.fakes import estates, specs
 from tests.fakes.contents import Contents, differences, of_duckdb, of_postgresql
 from tests.fakes.estates import CQ
@@ -20,6 +23,18 @@ pytestmark = pytest.mark.timeout(300)
 
 DOOMED = "from tests.fakes.doomed import main; main()"
 SIZES = {"acme": 5, "beta": 2, "corp": 3}
+
+
+LAKE = {
+    "kind": "destination",
+    "spec": {
+        "name": "lake", "path": "cloudquery/s3", "write_mode": "append",
+        "spec": {
+            "bucket": "${LAKE}", "path": "lake/{{TABLE}}/{{UUID}}.parquet", "region": "us-east-1",
+            "format": "parquet", "no_rotate": False,
+        },
+    },
+}  # fmt: skip
 
 
 def write(fleet: Fleet, *documents: specs.Document) -> None:
@@ -207,13 +222,21 @@ def stand(
 @pytest.mark.redis
 @pytest.mark.postgres
 @pytest.mark.s3
-def test_a_fleet_reads_a_plugin_into_postgresql_as_the_laptop_does(stand, postgres_dsn):
+def test_a_fleet_reads_a_plugin_into_postgresql_and_s3_as_the_laptop_does(stand, s3, postgres_dsn):
+    bucket = stand.environment["LAKE"] = s3.create()
     stand.environment["ESTATE_SECRET"] = "pl4nted-secret"
     for _ in range(2):
         stand.start("worker", "run")
     stand.start("loader", "run")
-    source = estates.source(SIZES, sizes=SIZES, secret="${ESTATE_SECRET}")
-    write(stand, source, estates.fleet(), specs.postgresql())
+    source = estates.source(
+        SIZES, sizes=SIZES, secret="${ESTATE_SECRET}", destinations=["w", "lake"]
+    )
+    write(stand, source, estates.fleet(), specs.postgresql(), LAKE)
     done = stand.sharder("submit", "spec.yml")
     assert not differences(of_postgresql(postgres_dsn, *CQ), estates.contents(SIZES))
     assert "pl4nted-secret" not in done.said + stand.logs()
+    lake = open_store(f"s3://{bucket}/lake")
+    disks = [pq.read_table(pa.BufferReader(lake.get(e.key))) for e in lake.list("estate_disks/")]
+    wanted = estates.contents(SIZES)["estate_disks"]
+    found = pa.concat_tables(disks).select(list(wanted[0])).to_pylist()
+    assert sorted(found, key=lambda row: repr(sorted(row.items()))) == wanted
