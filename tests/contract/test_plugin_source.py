@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from contracts.errors import Permanent
@@ -18,7 +18,7 @@ from tests.fakes.plugins.programs import ESTATE, javascript_memory_or_skip
 from tests.fakes.plugins.server import program
 from tests.suites.source import Reading, SourceSuite, context, frozen, read
 from worker.sources import registry
-from worker.sources.base import Cancelled, Checkpoint, Source, Work
+from worker.sources.base import Cancelled, CellDone, Checkpoint, Deleted, Rows, Source, Work
 
 THINGS = {"name": "things"}
 PARTS = {"name": "thing_parts", "parent": "things"}
@@ -175,13 +175,14 @@ def test_a_flood_of_log_lines_loses_no_row(scripted):
 
 def test_a_message_of_150_mib_comes_whole(scripted):
     size = 150 << 20
-    reading = scripted.read({"do": "big", "bytes": size, **A2})
-    assert outcomes(reading) == ["ok"] * 3
-    lengths = [
-        pa.compute.max(pa.compute.binary_length(b.column("name"))).as_py()
-        for b in reading.rows["things", "a2"]
-    ]
+    source = scripted.open({"do": "big", "bytes": size, **A2})
+    tree = frozen(source)["things"]
+    events = list(source.read(Work(tree, frozenset(t.name for t in tree), ["a2"]), {}))
+    batches = [e.batch for e in events if isinstance(e, Rows) and e.table == "things"]
+    lengths = [pc.max(pc.binary_length(b.column("name"))).as_py() for b in batches]
     assert max(filter(None, lengths)) == size
+    assert sum(b.num_rows for b in batches) == scripted.rows + 1
+    assert {e.outcome for e in events if isinstance(e, CellDone)} == {"ok"}
 
 
 def test_a_program_that_hangs_is_given_up_after_its_idle_time(scripted):
@@ -206,6 +207,39 @@ def test_an_attempt_that_is_over_ends_the_program_in_the_middle(scripted, tmp_pa
     over.append(True)
     with pytest.raises(Cancelled):
         list(events)
+
+
+def test_rows_that_a_plugin_takes_back_are_told_with_their_children(scripted):
+    event = {"do": "delete_record", "table": "things", "column": "id", "value": 7, "relations": [["thing_parts", "things"]], **A2}  # fmt: skip
+    reading = scripted.read(event)
+    assert outcomes(reading) == ["ok"] * 3
+    (gone,) = (e for e in reading.events if isinstance(e, Deleted))
+    assert (gone.table, gone.client, list(gone.relations)) == (
+        "things",
+        "a2",
+        [("thing_parts", "things")],
+    )
+    assert [{c: v.to_pylist() for c, v in each.items()} for each in gone.where] == [{"id": [7]}]
+
+
+def test_a_plugin_that_asks_to_delete_without_saying_what_fails_its_client(scripted):
+    event = {
+        "do": "raw",
+        "hex": "1a080a067468696e6773",
+        **A2,
+    }  # a delete_record of `things`, no predicates
+    reading = scripted.read(event)
+    assert outcomes(reading) == ["ok", "failed", "ok"]
+    assert "without saying which rows" in failure(reading)[1]
+
+
+def test_a_column_that_comes_in_the_middle_is_left_to_the_table_which_grows(scripted):
+    source = scripted.open({"do": "schema_change", **A2})
+    tree = frozen(source)["things"]
+    assert all(t.evolves for t in tree)
+    events = source.read(Work(tree, frozenset(t.name for t in tree), ["a2"]), {})
+    batches = [e.batch for e in events if isinstance(e, Rows) and e.table == "things"]
+    assert [("added" in b.schema.names) for b in batches] == [False, True]
 
 
 def test_checkpoints_hold_what_came_before_them_and_end_with_the_state(scripted):

@@ -18,9 +18,9 @@ from contracts.plugin.messages import (
 )
 from contracts.plugin.program import Program
 from contracts.plugin.tally import Logged
+from worker.sources import base
 from worker.sources.base import Checkpoint, Event, Rows, Work
 from worker.sources.plugin.ends import Trouble
-from worker.sources.plugin.gone import gone
 
 Kept = Callable[
     [Mapping[str, str]], Mapping[str, str]
@@ -64,9 +64,19 @@ class Reading:
                 yield from self._checkpoints()
             case Deleted():
                 self._check(message.table)
-                yield gone(message, self._client)
+                yield self._gone(message)
             case _:
                 assert_never(message)
+
+    def _gone(self, message: Deleted) -> Event:
+        """Raises Permanent where no row is named: that would empty the table."""
+        where = message.alternatives()
+        if not all(where):
+            raise Permanent(
+                f"the plugin asks to delete from the table '{message.table}' without saying which rows"
+            )
+        relations = tuple((r.table, r.parent) for r in message.relations)
+        return base.Deleted(message.table, self._client, where, relations)
 
     def _check(self, table: str) -> None:
         if table not in self._known:
