@@ -183,6 +183,17 @@ class PlannedDestination(_Model):
     version: str = ""
 
 
+def _check_tree(planned: PlannedTable) -> None:
+    """Each table once, parents first: whoever walks up a tree gets to its end."""
+    names, above = {t.name for t in planned.tree}, set[str]()
+    for t in planned.tree:
+        if t.name in above:
+            raise ValueError(f"the tree of table '{planned.name}' has '{t.name}' twice")
+        if t.parent in names and t.parent not in above:
+            raise ValueError(f"the tree of table '{planned.name}' has '{t.name}' before its parent")
+        above.add(t.name)
+
+
 N = TypeVar("N", PlannedSource, PlannedDestination)
 
 
@@ -251,6 +262,7 @@ class Plan(Document):
             _check_ranges(table.clients)
             if not (_is_count(table.first) and _is_count(table.shards)):
                 raise ValueError(f"the shards of table '{table.name}' have no numbers")
+            _check_tree(table)
             self.source(table.source)
         for first, *others in groups(self.tables):
             for table in others:

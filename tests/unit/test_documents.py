@@ -225,6 +225,34 @@ def test_a_plan_knows_the_tables_of_a_shard():
         plan.tables_of(replace(shard, tables=3))
 
 
+@pytest.mark.parametrize("parents", [{"a": "a"}, {"a": "b", "b": "a"}, {"b": "c", "c": "b"}])
+def test_a_plan_whose_tables_are_their_own_ancestors_is_refused(parents):
+    key = (Column("id", pa.int64()),)
+    tree = [Table(name, key, parent=parents.get(name)) for name in ("a", "b", "c")]
+    damaged = plan_of(tree).to_bytes()
+    with pytest.raises(Permanent, match="before its parent"):
+        Plan.from_bytes(damaged, "index.json")
+
+
+def test_a_plan_that_has_a_table_twice_in_a_tree_is_refused():
+    twice = [Table("a", (Column("id", pa.int64()),), parent=parent) for parent in (None, "a")]
+    with pytest.raises(Permanent, match="has 'a' twice"):
+        Plan.from_bytes(plan_of(twice).to_bytes(), "index.json")
+
+
+def plan_of(tree):
+    planned = PlannedTable(
+        source="s", name="a", tree=tuple(tree), selected=("a",), first=0, shards=1, cells=1, clients=((0, 1),),
+        authoritative=True,
+    )  # fmt: skip
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    return Plan(
+        run="r1", round=1, created=moment, sync_time=moment, tables=(planned,), shards=1, cells=1,
+        sources=(PlannedSource(name="s", path="cloudquery/test", spec=0, destinations=("w",), clients=1),),
+        destinations=(PlannedDestination(name="w", path="cloudquery/duckdb", spec=1),),
+    )  # fmt: skip
+
+
 def test_a_plan_knows_its_tables_by_name():
     plan = DOCUMENTS["plan.json"]
     assert plan.table("aws", "aws_ec2_instances") == TABLE
