@@ -290,7 +290,7 @@ def failed_open(stage, path: str, spec: dict, environment: dict[str, str]) -> Co
 
 
 def test_a_source_that_cannot_be_opened_fails_all_its_cells_by_a_verdict(stage):
-    verdict = failed_open(stage, "cloudquery/hackernewz", {}, {}).verdict
+    verdict = failed_open(stage, "sharder/hackernewz", {}, {}).verdict
     assert (verdict.outcome, verdict.table) == ("failed", "p")
     assert "did you mean 'hackernews'?" in verdict.message
 

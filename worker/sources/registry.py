@@ -116,7 +116,8 @@ def home(document: SourceSpec) -> Home:
     known = ENTRIES.get(document.plugin)
     if document.team in {"", "sharder"} or (known and document.team in {"cloudquery", known.team}):
         return "built in"
-    return "plugin"
+    # The Hub has no plugin without a version, so that a misspelt one of ours is still told.
+    return "plugin" if document.version or document.team != "cloudquery" else "built in"
 
 
 def options_of(document: SourceSpec) -> type[BaseModel] | None:
