@@ -10,7 +10,19 @@ from importlib import import_module
 from tests.bench.pairs import HEADER, Result
 from tests.bench.scale import FULL, QUICK, TINY, Scale
 
-NAMES = ("dicts", "sql", "duckdb", "postgres", "files", "plans", "feed", "shards", "memory", "cli")
+NAMES = (
+    "dicts",
+    "sql",
+    "duckdb",
+    "postgres",
+    "files",
+    "plans",
+    "feed",
+    "shards",
+    "plugins",
+    "memory",
+    "cli",
+)
 
 
 def bench_of(name: str) -> Callable[[Scale], Iterator[Result]]:

@@ -18,6 +18,7 @@ class Scale:
     tables: int = 500
     fed: int = 100_000
     shards: int = 400
+    plugin_messages: int = 1_000_000
     rounds: int = 7
     slow_rounds: int = 3
 
@@ -29,10 +30,11 @@ QUICK = Scale(
     part_rows=4_000,
     fed=20_000,
     shards=150,
+    plugin_messages=100_000,
     rounds=3,
     slow_rounds=1,
 )
 TINY = Scale(
     records=2000, sql_rows=2000, parts=2, part_rows=500, accounts=50, regions=2, tables=5,
-    fed=300, shards=6, rounds=1, slow_rounds=1,
+    fed=300, shards=6, plugin_messages=2000, rounds=1, slow_rounds=1,
 )  # fmt: skip
