@@ -101,11 +101,11 @@ def _mortal_store(stage: Path | str, countdown: Countdown) -> Any:
 def _mortal(found: OpenDestination, countdown: Countdown) -> Any:
     """Statements count, and so do commits: a death between two of them loses a whole transaction."""
     warehouse: Any = cache.open_destination(found)
-    if hasattr(warehouse, "_write"):
-        _mortal_plugin(warehouse, countdown)
+    if hasattr(warehouse, "_store"):  # the files'; a plugin has none
+        _mortal_places(warehouse._store, countdown)
         return warehouse
     if not warehouse.traits.lands:
-        _mortal_places(warehouse._store, countdown)
+        _mortal_plugin(warehouse, countdown)
         return warehouse
     transaction = warehouse.transaction
 
