@@ -18,16 +18,13 @@ from contracts.errors import Denied, InputError, NotFound, Permanent
 from contracts.plan import Plan
 from contracts.receipt import LoadedTable
 from contracts.store import Store
-from loader.migrate import Change, Rebuild
 from loader.publication import (
-    Fence,
     Publication,
     Published,
     TablePublication,
     check_copied,
 )
-from loader.shape import PhysicalTable
-from loader.warehouses.base import Rows, Traits
+from loader.warehouses.base import Traits
 from loader.warehouses.files import dialects, encodings
 from loader.warehouses.files.athena import cleaned
 from loader.warehouses.files.claim import claim
@@ -35,6 +32,7 @@ from loader.warehouses.files.options import FilesOptions
 from loader.warehouses.files.paths import Run, refuse_same_names
 from loader.warehouses.files.roll import Limits, Roll
 from loader.warehouses.files.state import State
+from loader.warehouses.sink import Sink
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -71,7 +69,7 @@ def admit(options: FilesOptions, plan: Plan, destination: str, shown: Callable[[
         )
 
 
-class FileWarehouse:
+class FileWarehouse(Sink):
     """The destination of one `spec`. `traits.whole`: a table has one name, whatever the round of a load."""
 
     traits = Traits("keyed-idempotent", lands=False, fenced=False, merges=False)
@@ -105,25 +103,6 @@ class FileWarehouse:
 
     def admit(self, plan: Plan, destination: str, shown: Callable[[str], str]) -> None:
         admit(self._options, plan, destination, shown)
-
-    def describe(self, table: str) -> PhysicalTable | None:
-        """None: files have no tables, so that nothing has to be migrated."""
-        del table
-        return None
-
-    def apply(self, changes: Sequence[Change]) -> None:
-        """Nothing: a file brings its schema along."""
-
-    def rebuild(self, plan: Rebuild, *, may_drop: bool) -> int:
-        """0: there is no old table."""
-        del plan, may_drop
-        return 0
-
-    def copy(self, landing: PhysicalTable, rows: Rows) -> int:
-        raise Permanent(f"a file destination has no landing tables ({landing.name}, {rows.schema})")
-
-    def drop_landings(self, prefix: str) -> None:
-        """Nothing: there are none."""
 
     def publish(self, p: Publication) -> Published:
         """Write the files of every table, parents first, then the cursors.
@@ -203,23 +182,6 @@ class FileWarehouse:
                 ).close()
                 count += 1
         return count
-
-    def fence(self, source: str, top: str) -> Fence | None:
-        """None: the receipts on the stage say which rounds were loaded."""
-        del source, top
-        return None
-
-    def recorded(self, load: str) -> tuple[LoadedTable, ...]:
-        """Nothing is recorded beside the files."""
-        del load
-        return ()
-
-    def about(self) -> None:
-        """Files have no engine."""
-
-    def last_syncs(self) -> Mapping[str, datetime]:
-        """Nothing is recorded beside the files."""
-        return {}
 
     def cursors(self, table: str) -> Mapping[str, str]:
         """Raises InputError unless the state table has the same name in every run."""

@@ -8,7 +8,6 @@ load that dies is sent again, and what merges by key ends the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +20,15 @@ from contracts.receipt import LoadedTable
 from contracts.spec import Destination
 from contracts.table import Table
 from loader import ours
-from loader.migrate import Change, Rebuild
 from loader.programs import Running, Wanted
-from loader.publication import Fence, Publication, Published
-from loader.shape import PhysicalTable
+from loader.publication import Publication, Published
 from loader.warehouses.base import Rows
 from loader.warehouses.plugin import state, stream
 from loader.warehouses.plugin.dialect import DIALECT
 from loader.warehouses.plugin.options import Options, traits
 from loader.warehouses.plugin.stale import deletable, kept
 from loader.warehouses.plugin.stream import Stream
+from loader.warehouses.sink import Sink
 
 if TYPE_CHECKING:
     from contracts.plugin.client import Client
@@ -45,7 +43,7 @@ def open_(destination: Destination, options: BaseModel, program: Wanted) -> Plug
     return PluginWarehouse(destination, options.root, program)
 
 
-class PluginWarehouse:
+class PluginWarehouse(Sink):
     """One program, initialised with the options of the destination's document."""
 
     dialect = DIALECT
@@ -178,47 +176,11 @@ class PluginWarehouse:
         """Nothing: sources may share a table, keys and `_cq_source_name` tell their rows apart."""
         del plan, destination, shown
 
-    def describe(self, table: str) -> PhysicalTable | None:
-        """None: the protocol does not say what is there, and the plugin itself finds out what must change."""
-        del table
-        return None
-
-    def apply(self, changes: Sequence[Change]) -> None:
-        """Nothing: tables travel in front of their rows."""
-
-    def rebuild(self, plan: Rebuild, *, may_drop: bool) -> int:
-        """0: no old table is known."""
-        del plan, may_drop
-        return 0
-
-    def copy(self, landing: PhysicalTable, rows: Rows) -> int:
-        raise Permanent(f"a plugin has no landing tables ({landing.name}, {rows.schema})")
-
-    def drop_landings(self, prefix: str) -> None:
-        """Nothing: there are none."""
-
     def withdraw(
         self, plan: Plan, rounds: Sequence[int], source: str, tables: Sequence[str]
     ) -> None:
         """Nothing: rows of one round cannot be told from those of another by what the protocol can ask."""
         del plan, rounds, source, tables
-
-    def fence(self, source: str, top: str) -> Fence | None:
-        """None: the receipts on the stage say which rounds were loaded."""
-        del source, top
-        return None
-
-    def recorded(self, load: str) -> tuple[LoadedTable, ...]:
-        """Nothing is recorded beside the rows."""
-        del load
-        return ()
-
-    def about(self) -> None:
-        """The protocol does not tell what is behind a plugin."""
-
-    def last_syncs(self) -> Mapping[str, datetime]:
-        """Nothing is recorded beside the rows."""
-        return {}
 
     def close(self) -> None:
         """The program ends with it."""
