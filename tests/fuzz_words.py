@@ -179,6 +179,8 @@ class Where:
 def check_names(home: Path, chance: random.Random, where: Where) -> tuple[str, list[str]]:
     """Load a child and its parent whose every name is random; where, and how it ended."""
     top, child, source, client, key, value = (a_name(chance) for _ in range(6))
+    while value == key:  # what stands in a row by its name could not be told apart
+        value = a_name(chance)
     shutil.rmtree(home, ignore_errors=True)
     columns = (
         Column(key, pa.int64(), nullable=False, primary_key=True),
