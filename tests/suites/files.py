@@ -314,8 +314,11 @@ class FilesSuite(LoadsSuite):
         run.round([shard({"a": rows(1)})])
         plan = run.stage.plan("run-0", 1)
         other = plan.sources[0].model_copy(update={"name": "other"})
-        twice = plan.tables[0].model_copy(update={"source": "other"})
-        both = {"sources": (*plan.sources, other), "tables": (*plan.tables, twice)}
+        ours = plan.tables[0]
+        theirs = ours.model_copy(update={"source": "other", "first": ours.shards})
+        both = {
+            "sources": (*plan.sources, other), "tables": (ours, theirs), "shards": 2 * plan.shards,
+        }  # fmt: skip
         run.stage.store.put("runs/run-0/plan/1/index.json", plan.model_copy(update=both).to_bytes())
         run.stage.plan.cache_clear()
         receipt = run.load()
