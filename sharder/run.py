@@ -26,6 +26,7 @@ from sharder import (
     again,
     check,
     conclude,
+    earlier,
     gc,
     holding,
     lease,
@@ -111,7 +112,8 @@ def _submit(
     part, names = str(wishes.part or ""), {s.name for s in chosen}
     own = holding.Leases(here.stage.store, run, pairs, part=part, sync_id=wishes.run_id)
     with _leased(own, alone=True) as leases:
-        _finish_earlier(here, run, names, report, part=part, sync_id=wishes.run_id)
+        close = partial(_close, here, report)
+        earlier.finish(here.stage, run, names, report.say, close, part=part, sync_id=wishes.run_id)
         if here.stage.rounds(run):  # somebody was faster, and may even have ended it by now
             return _again(here, run, loaded, wishes, report, start)
         # Of an older run of this id, which `gc` was removing, a commit or a summary may be left.
@@ -205,6 +207,10 @@ def _watched(here: Place, plan: Plan, report: Report) -> Summary:
         raise
 
 
+def _close(here: Place, report: Report, plan: Plan) -> None:
+    watcher(here, plan, report).run()
+
+
 def watcher(here: Place, plan: Plan, report: Report) -> driving.Drive:
     """What watches one round here."""
     return driving.Drive(
@@ -215,47 +221,6 @@ def watcher(here: Place, plan: Plan, report: Report) -> driving.Drive:
         report,
         pause=here.pause,
     )
-
-
-def _finish_earlier(
-    here: Place, run: str, sources: set[str], report: Report, *, part: str, sync_id: str
-) -> None:
-    """Close open rounds of the same sources that nobody is at work on: their rows come first.
-
-    Not those of parallel shards: they have other tables, and whoever submits them again goes on with them.
-    """
-    at = storeclock.clock(here.stage.store)()
-    for plan in list(status.open_rounds(here.stage)):
-        shared = sources & {s.name for s in plan.sources}
-        beside = lease.parallel(part, sync_id, plan.part, plan.sync_id)
-        if plan.run == run or not shared or beside or status.holder(here.stage, plan, at):
-            continue
-        report.say(
-            f"run {plan.run} of {', '.join(sorted(shared))} was left open; loading what it extracted"
-        )
-        driving.cancel(here.stage, plan.run, f"given up by the later run {run}")
-        watcher(here, plan, report).run()
-    for source in sorted(sources):
-        _warn_of_failed_loads(here, run, source, part, report)
-
-
-def _warn_of_failed_loads(here: Place, run: str, source: str, part: str, report: Report) -> None:
-    """Where the newest closed run of a source could not load everything, `retry` is what loads it."""
-    for earlier in reversed(here.stage.runs()):
-        closed = [s for n in here.stage.rounds(earlier) if (s := here.stage.summary(earlier, n))]
-        if earlier == run or not closed or source not in {t.source for t in closed[-1].tables}:
-            continue
-        if here.stage.plan(earlier, closed[-1].round).part != part:
-            continue  # of other tables
-        failed = [d for d in closed[-1].destinations if d.source == source and d.error]
-        if failed:
-            tables = text.count(len(failed), "table")
-            report.say(
-                f"warning: {tables} of run {earlier} could not be loaded; `sharder retry {earlier}` loads what was "
-                "extracted then. This run extracts anew: where rows are appended, a destination that did "
-                "load them may get them twice"
-            )
-        return
 
 
 @contextmanager
