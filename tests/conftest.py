@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -50,6 +51,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup() -> None:
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_where_the_tests_run() -> Iterator[None]:
+    """Stages and databases belong into directories of the tests; git would not tell of those that lie about here."""
+
+    def lying_about() -> set[Path]:
+        return {p for glob in ("*.duckdb*", "stage", ".sharder") for p in Path.cwd().glob(glob)}
+
+    here = Path.cwd()
+    before = lying_about()
+    yield
+    assert Path.cwd() == here
+    assert lying_about() <= before
 
 
 @pytest.fixture(scope="session")
