@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pytest_socket import socket_allow_hosts
 
+from contracts.veil import VEIL
 from tests.fakes.servers import S3, Azurite, Gcs, Postgres, Redis, running
 
 settings.register_profile(
@@ -65,6 +66,13 @@ def _nothing_is_left_where_the_tests_run() -> Iterator[None]:
     yield
     assert Path.cwd() == here
     assert lying_about() <= before
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test_is_veiled() -> Iterator[None]:
+    """A process remembers what its documents hold, to keep it out of what it says; a test is not one of many."""
+    yield
+    VEIL._secrets.clear()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,9 @@ def handle(data: bytes, heart: Heart) -> None:
     what = message.table or message.shard
     heart.beat(message.run, message.job, "a")
     mark = marks / f"{message.job}.{os.getpid()}.{time.monotonic_ns()}"
-    mark.write_text(os.environ.get("SHARDER_STAGE", ""))
+    whole = marks.parent / f".{mark.name}"  # whoever sees a mark may read it
+    whole.write_text(os.environ.get("SHARDER_STAGE", ""))
+    whole.rename(mark)
     print("handled", what, flush=True)
     if what == "01-0000666":
         os._exit(9)
