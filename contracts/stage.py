@@ -12,7 +12,7 @@ import orjson
 from contracts import layout
 from contracts.commit import Attempt, Commit
 from contracts.cursors import Cursors
-from contracts.errors import NotFound, Permanent, SharderError
+from contracts.errors import LeaseHeld, NotFound, Permanent, SharderError
 from contracts.history import History
 from contracts.migration import Migrated
 from contracts.plan import Plan, Range, Shard
@@ -38,8 +38,11 @@ class Stage:
         lines = self.store.get(layout.plan_chunk(run, round_, chunk)).splitlines()
         return tuple(Shard.from_line(line) for line in lines)
 
-    def write_plan(self, plan: Plan, shards: Iterable[Shard]) -> None:
-        """Chunks first, the index last: a plan exists once its index does."""
+    def write_plan(self, plan: Plan, shards: Iterable[Shard], *, once: bool = False) -> None:
+        """Chunks first, the index last: a plan exists once its index does.
+
+        `once`: raises LeaseHeld if somebody else has planned the round meanwhile, from the same commits.
+        """
         lines: list[bytes] = []
         chunk = 0
         for shard in shards:
@@ -49,7 +52,14 @@ class Stage:
                 lines, chunk = [], chunk + 1
         if lines:
             self.store.put(layout.plan_chunk(plan.run, plan.round, chunk), b"".join(lines))
-        self.store.put(layout.plan_index(plan.run, plan.round), plan.to_bytes())
+        key, index = layout.plan_index(plan.run, plan.round), plan.to_bytes()
+        if not once:
+            self.store.put(key, index)
+        elif not self.store.create(key, index) and self.store.get(key) != index:
+            raise LeaseHeld(
+                f"round {plan.round} of run {plan.run} was planned by somebody else at this very moment",
+                f"watch it with: sharder resume {plan.run}",
+            )
 
     def shard(self, run: str, shard_id: str) -> Shard:
         """One shard of the plan. Raises Permanent if the plan has no such shard."""

@@ -88,7 +88,7 @@ def again(here: Place, run: str, wishes: Wishes, report: Report) -> Plan | None:
     plan = planned.plan.model_copy(update={"deadline_s": wishes.deadline or 0.0})
     # What ended the earlier rounds must not end this one.
     here.stage.store.delete([layout.cancel(run)])
-    here.stage.write_plan(plan, planned.shards())
+    here.stage.write_plan(plan, planned.shards(), once=True)
     return plan
 
 

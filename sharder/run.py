@@ -150,8 +150,7 @@ def retry(run: str, wishes: Wishes, environment: Mapping[str, str], report: Repo
         rounds = here.stage.rounds(run)
         if not rounds:
             raise InputError(f"run {run} never had a plan", "submit its spec again")
-        with _leased(status.leases(here.stage, here.stage.plan(run, rounds[-1])), alone=True):
-            # Of two who try again at once the second finds the round of the first.
+        with _leased(status.leases(here.stage, here.stage.plan(run, rounds[-1]))):
             if status.open_round(here.stage, run):
                 raise InputError(f"run {run} is not closed yet", f"sharder resume {run}")
             plan = planning.again(here, run, wishes, report)

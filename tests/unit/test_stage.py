@@ -9,7 +9,7 @@ import pytest
 
 from contracts import layout
 from contracts.commit import Attempt, Commit
-from contracts.errors import InputError, NotFound, Permanent
+from contracts.errors import InputError, LeaseHeld, NotFound, Permanent
 from contracts.plan import Plan, Shard
 from contracts.stage import Stage
 from contracts.store import open_store
@@ -39,6 +39,16 @@ def plan(shards):
 
 def shards(n):
     return [Shard(layout.shard_id(1, i), "s", "t", ((i, i + 1),)) for i in range(n)]
+
+
+def test_of_two_who_plan_a_round_at_once_one_does_and_the_other_is_told(stage):
+    ours = plan(1)
+    stage.write_plan(ours, shards(1), once=True)
+    stage.write_plan(ours, shards(1), once=True)  # a lost reply: it is our own
+    with pytest.raises(LeaseHeld, match="planned by somebody else") as told:
+        stage.write_plan(ours.model_copy(update={"deadline_s": 1.0}), shards(1), once=True)
+    assert told.value.hint == "watch it with: sharder resume r1"
+    assert stage.plan(RUN, 1) == ours
 
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2500])
