@@ -22,6 +22,12 @@ $(BIN)/sharder: requirements.lock pyproject.toml
 	$(BIN)/python -W ignore -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 
+.venv-kits/bin/sharder: $(BIN)/sharder requirements-kits.lock
+	test -x .venv-kits/bin/python || $(PYTHON) -m venv .venv-kits
+	$(BIN)/uv pip sync --quiet --python .venv-kits/bin/python requirements-kits.lock
+	$(BIN)/uv pip install --quiet --python .venv-kits/bin/python --no-deps --editable .
+	touch $@
+
 install: $(BIN)/sharder ## a virtual environment in .venv with the locked packages
 
 servers: ## the servers that the tests start: Redis and PostgreSQL (Debian packages)
@@ -33,11 +39,11 @@ run: install ## a simulated AWS organisation, synced into DuckDB on this machine
 fleet: install servers ## the same on a local fleet: Redis, S3 server, two workers, a loader
 	$(BIN)/python -m examples.fleet.run
 
-test: install .venv/compiled servers ## all tests, with real Redis, PostgreSQL and S3 servers
+test: install .venv-kits/bin/sharder .venv/compiled servers ## all tests, with real Redis, PostgreSQL and S3 servers
 	$(BIN)/python -m compileall -q contracts examples loader sharder tests worker
 	$(BIN)/python -m pytest $(TESTS) -n 2 --dist loadgroup --durations=15
 
-quick: install .venv/compiled ## the tests that take seconds
+quick: install .venv-kits/bin/sharder .venv/compiled ## the tests that take seconds
 	$(BIN)/python -m pytest tests/unit tests/contract -n 2 --dist loadgroup -m "not slow"
 
 SEEDS ?= 0 1 2 3
@@ -57,7 +63,8 @@ types: install ## mypy, strict
 
 lock: install ## the lock file agrees with pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev pyproject.toml -o requirements.lock
-	git diff --exit-code requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --extra plugins --group kits pyproject.toml -o requirements-kits.lock
+	git diff --exit-code requirements.lock requirements-kits.lock
 
 docs: install ## write the generated pages of docs/ again
 	$(BIN)/python -m loader.reference docs/reference
@@ -81,4 +88,4 @@ fmt: install ## format
 	$(BIN)/ruff format .
 
 clean: ## remove what the targets above made
-	rm -rf .venv .venv-bench .sharder .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-kits .sharder .mypy_cache .ruff_cache

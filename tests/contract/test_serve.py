@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, time, timedelta
@@ -38,6 +37,7 @@ from contracts.plugin.state import StateServer
 from contracts.table import Table
 from tests.fakes.arrays import same
 from tests.fakes.hackernews import FakeHackerNews, Forum
+from tests.fakes.plugins import programs
 from tests.fakes.plugins.served import Served, served
 from tests.suites.source import NOW, context, frozen, read
 from worker.serve import server
@@ -372,7 +372,7 @@ class TestProgram:
         with served(SHOP, tmp_path, environment={"PYTHONPATH": "."}) as found:
             found.line("plugin_server_listening")
             said = subprocess.run(
-                [sys.executable, "-m", "tests.fakes.plugins.as_sdk", found.target, '{"shops": ["north"]}'],
+                [programs.KITS, "-m", "tests.fakes.plugins.as_sdk", found.target, '{"shops": ["north"]}'],
                 capture_output=True, text=True, check=True,
             )  # fmt: skip
         lines = [json.loads(line) for line in said.stdout.splitlines()]

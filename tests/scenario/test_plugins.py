@@ -50,14 +50,15 @@ def rows(fleet: Fleet, query: str) -> list[tuple[object, ...]]:
         return warehouse.execute(query).fetchall()
 
 
-def no_plugin_is_left() -> bool:
-    marker = b"plugins/estate.py"
-    return not [p for p in Path("/proc").glob("[0-9]*/cmdline") if _holds(p, marker)]
+def no_plugin_is_left(fleet: Fleet) -> bool:
+    """Programs of plugins run in the directory of whoever starts them."""
+    return not [p for p in Path("/proc").glob("[0-9]*") if _is_plugin(p, fleet.home)]
 
 
-def _holds(path: Path, marker: bytes) -> bool:
+def _is_plugin(process: Path, home: Path) -> bool:
     try:
-        return marker in path.read_bytes()
+        line = (process / "cmdline").read_bytes()
+        return b"plugins/estate.py" in line and (process / "cwd").readlink() == home
     except OSError:
         return False
 
@@ -68,7 +69,7 @@ def test_what_the_plugin_produced_is_in_the_warehouse_with_its_accounts_as_clien
     assert not differences(held(embedded), estates.contents(SIZES))
     clients = rows(embedded, "SELECT DISTINCT _cq_client_id FROM estate_disks ORDER BY 1")
     assert clients == [("acme",), ("beta",), ("corp",)]
-    assert no_plugin_is_left()
+    assert no_plugin_is_left(embedded)
 
 
 def test_a_plugin_whose_accounts_nobody_knows_is_one_client(embedded):
@@ -83,7 +84,7 @@ def test_the_plan_tells_cells_and_shards_and_starts_nothing_that_stays(embedded)
     write(embedded, estates.source(SIZES), estates.fleet(), specs.duckdb())
     said = embedded.sharder("plan", "spec.yml").out
     assert "9 cells" in said
-    assert no_plugin_is_left()
+    assert no_plugin_is_left(embedded)
 
 
 def test_an_account_for_which_the_plugin_dies_keeps_its_rows_and_the_others_are_loaded(embedded):
@@ -106,7 +107,7 @@ def test_an_account_for_which_the_plugin_dies_keeps_its_rows_and_the_others_are_
     write(embedded, estates.source(SIZES, sizes=later), estates.fleet(), destination)
     run = embedded.sharder("runs", "--json").out.splitlines()[0]
     assert run
-    assert no_plugin_is_left()
+    assert no_plugin_is_left(embedded)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_a_fault_of_one_account_is_told_and_its_rows_are_not_loaded(embedded, fa
     found = held(embedded)
     assert found["estate_disks"] == others["estate_disks"]
     assert not [r for r in found["estate_machines"] if r["account"] == "beta"] or "raise" in fault
-    assert no_plugin_is_left()
+    assert no_plugin_is_left(embedded)
 
 
 def test_a_plugin_that_hangs_is_ended_after_its_idle_time(embedded):
@@ -136,7 +137,7 @@ def test_a_plugin_that_hangs_is_ended_after_its_idle_time(embedded):
     said = embedded.sharder("submit", "spec.yml", expect=Exit.PARTIAL).said
     assert "has sent nothing and logged nothing" in said
     assert {r["account"] for r in held(embedded)["estate_machines"]} == {"beta"}
-    assert no_plugin_is_left()
+    assert no_plugin_is_left(embedded)
 
 
 def test_a_state_goes_on_where_the_last_run_ended(embedded):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from contracts.plugin.cursor import values_of
 from contracts.plugin.errors import Malformed
 from contracts.plugin.messages import Backend, Inserted, Saved, SyncRequest
 from contracts.plugin.state import StateServer
-from tests.fakes.plugins import encode
+from tests.fakes.plugins import encode, programs
 from tests.fakes.plugins.server import serving
 
 SCRIPT = {"tables": [{"name": "events", "incremental": True}], "checkpoints": True, "rows": 120}
@@ -25,7 +24,7 @@ SCRIPT = {"tables": [{"name": "events", "incremental": True}], "checkpoints": Tr
 
 def python_client(connection: str, *change: str) -> dict[str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fakes.plugins.python_state", connection, *change],
+        [programs.KITS, "-m", "tests.fakes.plugins.python_state", connection, *change],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from contracts.plugin.rows import Plain, Rows
 from contracts.plugin.wire import Fast
 from contracts.table import Column, Table
 from tests.fakes.arrays import any_types, arrays, same
-from tests.fakes.plugins import contents, encode
+from tests.fakes.plugins import contents, encode, programs
 
 NAMES = ("things", "thïngs")
 
@@ -236,7 +235,7 @@ class TestDamage:
 def test_both_forms_of_extension_types_are_the_same_to_us():
     """In a process of its own: the SDK's types, once registered, stay."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fakes.plugins.both_forms"],
+        [programs.KITS, "-m", "tests.fakes.plugins.both_forms"],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

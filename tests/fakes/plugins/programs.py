@@ -13,11 +13,14 @@ import pytest
 from tests.fakes.servers import CACHE, ROOT, ServerMissing, binary
 
 _HERE = Path(__file__).parent
+# CloudQuery's Python SDK has an environment of its own, as every plugin has (`make test` makes it): it brings numpy and
+# pandas, which pyarrow and duckdb use wherever they find them, and nobody who installs Sharder has them.
+KITS = str(ROOT / ".venv-kits" / "bin" / "python")
 
 
 def python(name: str) -> str:
-    """A file of this directory, by the interpreter of the tests; its directory is no place for modules."""
-    return shlex.join([sys.executable, "-P", str(_HERE / f"{name}.py")])
+    """A file of this directory, by the interpreter that has the SDK; its directory is no place for modules."""
+    return shlex.join([KITS, "-P", str(_HERE / f"{name}.py")])
 
 
 ESTATE = python("estate")
@@ -56,4 +59,4 @@ def javascript_memory_or_skip() -> str:
 
 def as_a_file(name: str) -> bytes:
     """A file of this directory as a program that can be executed by itself."""
-    return f"#!{sys.executable} -P\n".encode() + (_HERE / f"{name}.py").read_bytes()
+    return f"#!{KITS} -P\n".encode() + (_HERE / f"{name}.py").read_bytes()

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from contracts.errors import Permanent, SharderError
+from tests.fakes.plugins.programs import KITS
 
 # The CLI's, in its order.
 ARGUMENTS = ("serve", "--log-level", "debug", "--log-format", "json")
@@ -53,7 +54,7 @@ def served(
     socket = directory / "x.sock"
     place = words or ("--network", "unix", "--address", str(socket))
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("worker")), "serve", name, *ARGUMENTS, *place, *MORE],
+        [str(Path(_interpreter(name)).with_name("worker")), "serve", name, *ARGUMENTS, *place, *MORE],
         env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -75,3 +76,8 @@ def _drain(process: subprocess.Popen[str], into: queue.SimpleQueue[str | None]) 
     for line in process.stdout:
         into.put(line)
     into.put(None)
+
+
+def _interpreter(name: str) -> str:
+    """A class of the SDK is served where the SDK is."""
+    return KITS if name.startswith("cloudquery.") else sys.executable
