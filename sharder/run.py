@@ -150,15 +150,21 @@ def retry(run: str, wishes: Wishes, environment: Mapping[str, str], report: Repo
         rounds = here.stage.rounds(run)
         if not rounds:
             raise InputError(f"run {run} never had a plan", "submit its spec again")
+        # Before the leases: those of an open round are its watcher's, and would be given back with ours.
+        _refuse_open(here, run)
         with _leased(status.leases(here.stage, here.stage.plan(run, rounds[-1]))):
-            if status.open_round(here.stage, run):
-                raise InputError(f"run {run} is not closed yet", f"sharder resume {run}")
+            _refuse_open(here, run)  # of two retries at once one has a round by now
             plan = planning.again(here, run, wishes, report)
             if plan is None:
                 report.say("every cell of the run is ok; there is nothing to try again")
                 return Exit.OK
             summary = _watched(here, plan, report)
         return _answer(plan, summary, wishes, report)
+
+
+def _refuse_open(here: Place, run: str) -> None:
+    if status.open_round(here.stage, run):
+        raise InputError(f"run {run} is not closed yet", f"sharder resume {run}")
 
 
 def cancel(run: str, stage_url: str, environment: Mapping[str, str]) -> str:
