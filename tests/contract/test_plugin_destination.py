@@ -21,7 +21,8 @@ from loader.migrating import migrate
 from loader.prepare import prepare
 from tests.fakes.contents import differences, of_duckdb
 from tests.fakes.mortal import dies, doomed_run
-from tests.fakes.sqlite_plugin import SqlitePlace, command
+from tests.fakes.plugins.programs import python
+from tests.fakes.sqlite_plugin import SqlitePlace
 from tests.fakes.stage import Bad, Good, StageRun, rows, shard, table
 from tests.suites.loads import LoadsSuite, days
 
@@ -32,7 +33,7 @@ MODES = ("append", "overwrite", "overwrite-delete-stale")
 @pytest.fixture(scope="module")
 def served() -> Iterator[str]:
     """The address of one program for many loads: to start one takes seconds."""
-    plugin = Plugin("destination", "served", command("destination"), "local")
+    plugin = Plugin("destination", "served", python("destination"), "local")
     with running(plugin, Surroundings(os.environ)) as program:
         yield program.target
 

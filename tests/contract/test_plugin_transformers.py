@@ -21,7 +21,7 @@ from loader.documents import destination
 from loader.migrating import migrate
 from loader.prepare import prepare
 from tests.contract.test_duckdb import DuckDBPlace
-from tests.fakes.sqlite_plugin import command
+from tests.fakes.plugins.programs import python
 from tests.fakes.stage import StageRun, rows, shard, table
 from tests.fakes.transforms import AT
 
@@ -30,7 +30,7 @@ CHILD = table("children", Column("n", pa.int64(), nullable=False, primary_key=Tr
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[str]:
-    plugin = Plugin("transformer", "served", command("transformer"), "local")
+    plugin = Plugin("transformer", "served", python("transformer"), "local")
     with running(plugin, Surroundings(os.environ)) as program:
         yield program.target
 
@@ -54,7 +54,7 @@ def start(place: DuckDBPlace, served: str, tmp_path: Path) -> Any:
         documents = [
             {
                 "name": "t-plugin",
-                "path": command("transformer") if local else served,
+                "path": python("transformer") if local else served,
                 "registry": "local" if local else "grpc",
                 "spec": dict(options),
             },

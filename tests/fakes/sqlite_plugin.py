@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PLUGINS = Path(__file__).parent / "plugins"
-
-
-def command(name: str) -> str:
-    """The `path` of a document with `registry: local`. -P: its directory has modules with names of others."""
-    return f"{sys.executable} -P {PLUGINS / name}.py"
+from tests.fakes.plugins.programs import python
 
 
 @dataclass(frozen=True)
@@ -28,7 +22,7 @@ class SqlitePlace:
 
     @property
     def path(self) -> str:
-        return command("destination")
+        return python("destination")
 
     @property
     def spec(self) -> Mapping[str, Any]:

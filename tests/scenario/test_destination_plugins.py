@@ -12,7 +12,8 @@ from contracts.errors import Exit
 from tests.fakes import specs
 from tests.fakes.contents import differences, of_duckdb
 from tests.fakes.fleet import Fleet
-from tests.fakes.sqlite_plugin import SqlitePlace, command
+from tests.fakes.plugins.programs import python
+from tests.fakes.sqlite_plugin import SqlitePlace
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -21,7 +22,7 @@ SECRET = "correct-horse-battery"
 
 def lite(file: Path, *, mode: str = "overwrite-delete-stale", **options: Any) -> specs.Document:
     body = {
-        "name": "lite", "path": command("destination"), "registry": "local", "write_mode": mode,
+        "name": "lite", "path": python("destination"), "registry": "local", "write_mode": mode,
         "spec": {"file": str(file), "secret": SECRET, **options},
     }  # fmt: skip
     return {"kind": "destination", "spec": body}
@@ -47,7 +48,7 @@ def names(place: SqlitePlace) -> list[str]:
 def test_a_plugin_holds_what_a_native_warehouse_holds_and_its_secret_stays_at_home(embedded):
     lite_place = SqlitePlace(embedded.home / "w.sqlite")
     both = ["lite", "w"]
-    shout = {"name": "shout", "path": command("transformer"), "registry": "local", "spec": {"add": {"team": "core"}}}  # fmt: skip
+    shout = {"name": "shout", "path": python("transformer"), "registry": "local", "spec": {"add": {"team": "core"}}}  # fmt: skip
     for people_are in (("ann", "bob", "cy"), ("ann", "eve")):
         target = lite(lite_place.file)
         target["spec"]["transformers"] = ["shout"]
